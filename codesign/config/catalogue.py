@@ -1,0 +1,83 @@
+"""Which presets exist, and which file does a name, alias or path mean?
+
+Kind (``chips``, ``models``, ``stacks``, ``studies``, ``technology``) and a
+name -> the YAML file. Names are matched without case; unknown is an error.
+"""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from codesign.config.yaml import Document, read_yaml
+from codesign.core.errors import InputError, UnknownNameError
+from codesign.core.paths import nearest
+
+KINDS = ("chips", "models", "stacks", "studies", "technology")
+
+
+def presets_directory() -> Path:
+    """Folder of the shipped presets, in an installed package or a checkout."""
+    packaged = Path(str(files("codesign"))) / "configs"
+    return packaged if packaged.is_dir() else packaged.parents[1] / "configs"
+
+
+def list_presets(kind: str) -> list[str]:
+    """Names of all presets of a kind, sorted."""
+    return sorted(path.stem for path in _preset_files(kind))
+
+
+def list_aliases(kind: str) -> dict[str, str]:
+    """Preset of each alias, as the aliases are written in the files."""
+    return {
+        alias: path.stem
+        for path in _preset_files(kind)
+        for alias in _aliases(read_yaml(path).data)
+    }
+
+
+def find_preset(kind: str, name: str | Path) -> Path:
+    """File of a preset by name or alias, or the file that a path names.
+
+    Raises:
+        UnknownNameError: with the nearest names and how to list all.
+    """
+    given = Path(name)
+    if given.suffix in {".yaml", ".yml"}:
+        if given.is_file():
+            return given
+        raise InputError(f"{given}: no such file.")
+    wanted = str(name).casefold()
+    found = {path.stem.casefold(): path for path in _preset_files(kind)}
+    if wanted in found:
+        return found[wanted]
+    directory = presets_directory() / kind
+    aliases = {key.casefold(): stem for key, stem in list_aliases(kind).items()}
+    if wanted in aliases:
+        return directory / f"{aliases[wanted]}.yaml"
+    raise UnknownNameError(_unknown(kind, str(name)))
+
+
+def read_preset(kind: str, name: str | Path) -> Document:
+    """Content of a preset's file."""
+    return read_yaml(find_preset(kind, name))
+
+
+def _preset_files(kind: str) -> list[Path]:
+    if kind not in KINDS:
+        raise UnknownNameError(f"{kind}: no such kind of preset; {', '.join(KINDS)}.")
+    return sorted((presets_directory() / kind).glob("*.yaml"))
+
+
+def _aliases(data: dict[str, Any]) -> list[str]:
+    return [str(alias) for alias in data.get("aliases") or []]
+
+
+def _unknown(kind: str, name: str) -> str:
+    known = [*list_presets(kind), *list_aliases(kind)]
+    folded = {key.casefold(): key for key in known}
+    close = [folded[key] for key in nearest(name.casefold(), list(folded))]
+    near = f" Close: {', '.join(close)}." if close else ""
+    return (
+        f'{kind}: no preset is called "{name}".{near} '
+        'All names: "codesign presets". A path to a YAML file works too.'
+    )

@@ -1,0 +1,342 @@
+"""Which chip, system and serving stack does a name or a file describe?
+
+A preset, alias or YAML file of datasheet values -> ``Chip`` with the anchor of
+that chip, ``System``, ``Stack``, and what is known of every value.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codesign.config.catalogue import read_preset
+from codesign.config.records import (
+    ValueInfo,
+    read_values,
+    record_from_values,
+)
+from codesign.config.technology import (
+    StyleEntry,
+    link_values,
+    list_kinds,
+    load_technology,
+    memory_values,
+    style_values,
+)
+from codesign.config.yaml import Document, Problems, problems_of
+from codesign.core.checks import check_x64
+from codesign.core.errors import BoundsError
+from codesign.core.paths import nearest
+from codesign.core.quantities import (
+    Bytes,
+    BytesPerSecond,
+    Count,
+    FlopPerSecond,
+    Fraction,
+    Meters,
+    PerSecond,
+    Watts,
+)
+from codesign.core.record import Record, as_float64, field_units
+from codesign.hardware.anchor import anchor_chip, zero_anchor
+from codesign.hardware.chip import (
+    Chip,
+    Compute,
+    Dram,
+    Link,
+    Published,
+    Sram,
+    System,
+)
+from codesign.serving.stack import Stack
+
+CHIP_KEYS = (
+    "name",
+    "title",
+    "aliases",
+    "note",
+    "style",
+    "memory",
+    "link",
+    "stack",
+    "system",
+    "parameters",
+    "published",
+)
+STACK_KEYS = ("name", "title", "aliases", "note", "values", "fit")
+KIND_FILES = {"style": "styles", "memory": "memory", "link": "links"}
+
+
+class Datasheet(Record):
+    """Parameters of a chip as datasheets state them, rates dense and per package.
+
+    The three rates of 8 and 4 bit and the shares of SRAM may be left out: a
+    format without hardware repeats the rate of the next wider one, the shares
+    are those of the style.
+    """
+
+    node: Meters
+    tdp: Watts
+    clock: PerSecond
+    peak_compute_16bit: FlopPerSecond
+    peak_compute_8bit: FlopPerSecond
+    peak_compute_4bit: FlopPerSecond
+    num_extra_formats: Count
+    dies: Count
+    stacks: Count
+    stack_capacity: Bytes
+    dram_bandwidth: BytesPerSecond
+    sram_capacity: Bytes
+    sram_bandwidth: BytesPerSecond
+    fast_fraction: Fraction
+    tile_fraction: Fraction
+    weight_fraction: Fraction
+    kv_fraction: Fraction
+    link_bandwidth: BytesPerSecond
+
+
+OPTIONAL = {
+    "peak_compute_8bit",
+    "peak_compute_4bit",
+    "num_extra_formats",
+    "tile_fraction",
+    "weight_fraction",
+    "kv_fraction",
+}
+
+
+@dataclass(frozen=True)
+class ChipInfo:
+    """What the catalogue knows of a chip beside its parameters."""
+
+    name: str
+    title: str
+    aliases: list[str]
+    style: str
+    memory: str
+    link: str
+    stack: str
+    note: str
+    values: dict[str, ValueInfo]
+
+
+@dataclass(frozen=True)
+class StackInfo:
+    """What the catalogue knows of a serving stack; ``fit`` as the file has it."""
+
+    name: str
+    title: str
+    aliases: list[str]
+    note: str
+    values: dict[str, ValueInfo]
+    fit: dict[str, Any]
+
+
+def load_chip(name_or_path: str | Path) -> Chip:
+    """The chip of a preset, alias or YAML file, anchored to its published figures.
+
+    Example:
+        >>> import codesign.core.checks
+        >>> codesign.core.checks.enable_x64()
+        >>> chip = load_chip("H100")
+        >>> float(chip.dram.bandwidth), float(chip.tdp)
+        (3350000000000.0, 700.0)
+    """
+    check_x64()
+    info = chip_info(name_or_path)
+    chip = _bare_chip(info)
+    return anchor_chip(chip, _published(info), load_technology())
+
+
+def load_published(name_or_path: str | Path) -> Published:
+    """Published figures of a chip that are not parameters; NaN where unknown."""
+    return _published(chip_info(name_or_path))
+
+
+def load_system(name_or_path: str | Path, *, num_chips: float) -> System:
+    """The server or pod a chip is sold in, with a number of chips serving together."""
+    if num_chips < 1:
+        raise BoundsError(f"num_chips is {num_chips}; a system has at least 1 chip.")
+    info = chip_info(name_or_path)
+    values = {
+        path.removeprefix("system."): entry.value
+        for path, entry in info.values.items()
+        if path.startswith("system.")
+    }
+    return record_from_values(System, {**values, "num_chips": float(num_chips)})
+
+
+def load_stack(name_or_path: str | Path) -> Stack:
+    """The serving stack of a preset, alias or YAML file.
+
+    Example:
+        >>> import codesign.core.checks
+        >>> codesign.core.checks.enable_x64()
+        >>> float(load_stack("ideal").layer_time)
+        0.0
+    """
+    values = stack_info(name_or_path).values
+    return record_from_values(Stack, {path: v.value for path, v in values.items()})
+
+
+def chip_info(name_or_path: str | Path) -> ChipInfo:
+    """Title, aliases, default stack, and source and confidence of each value.
+
+    Raises:
+        InputError: with every problem of the file, one per line.
+    """
+    document = read_preset("chips", name_or_path)
+    problems = problems_of(document)
+    data = _checked_keys(document, CHIP_KEYS, problems=problems)
+    for key, file in KIND_FILES.items():
+        _check_kind(
+            str(data.get(key, "")), key, known=list_kinds(file), problems=problems
+        )
+    values = {
+        **_section(
+            Datasheet, data, key="parameters", problems=problems, optional=OPTIONAL
+        ),
+        **_section(
+            System, data, key="system", problems=problems, optional={"num_chips"}
+        ),
+        **_section(
+            Published,
+            data,
+            key="published",
+            problems=problems,
+            optional={path for path, _ in field_units(Published)},
+        ),
+    }
+    problems.raise_if_any()
+    return ChipInfo(
+        name=str(data["name"]),
+        title=str(data.get("title", data["name"])),
+        aliases=[str(alias) for alias in data.get("aliases") or []],
+        style=str(data["style"]),
+        memory=str(data["memory"]),
+        link=str(data["link"]),
+        stack=str(data["stack"]),
+        note=str(data.get("note", "")),
+        values=values,
+    )
+
+
+def stack_info(name_or_path: str | Path) -> StackInfo:
+    """Title, and value, spread and source of each constant of a serving stack."""
+    document = read_preset("stacks", name_or_path)
+    problems = problems_of(document)
+    data = _checked_keys(document, STACK_KEYS, problems=problems)
+    values = read_values(
+        Stack, data.get("values") or {}, problems=problems, prefix="values"
+    )
+    problems.raise_if_any()
+    return StackInfo(
+        name=str(data["name"]),
+        title=str(data.get("title", data["name"])),
+        aliases=[str(alias) for alias in data.get("aliases") or []],
+        note=str(data.get("note", "")),
+        values=values,
+        fit=dict(data.get("fit") or {}),
+    )
+
+
+def _bare_chip(info: ChipInfo) -> Chip:
+    sheet = {
+        path.removeprefix("parameters."): entry.value
+        for path, entry in info.values.items()
+        if path.startswith("parameters.")
+    }
+    style_leaves = {path: v.value for path, v in style_values(info.style).items()}
+    entry = record_from_values(StyleEntry, style_leaves)
+    style = entry.constants.replace(reference_clock=sheet["clock"])
+    memory = {path: v.value for path, v in memory_values(info.memory).items()}
+    link = {path: v.value for path, v in link_values(info.link).items()}
+    stacks = sheet["stacks"]
+    memory["stack_capacity"] = sheet["stack_capacity"]
+    memory["stack_bandwidth"] = sheet["dram_bandwidth"] / stacks if stacks else 0.0
+    return as_float64(
+        Chip(
+            node=sheet["node"],
+            voltage=style.reference_voltage,
+            tdp=sheet["tdp"],
+            dies=sheet["dies"],
+            compute=_compute(sheet),
+            sram=_sram(sheet, entry),
+            dram=Dram(stacks=stacks, bandwidth=sheet["dram_bandwidth"], **memory),
+            link=Link(bandwidth=sheet["link_bandwidth"], **link),
+            style=style,
+            anchor=zero_anchor(),
+        )
+    )
+
+
+def _compute(sheet: dict[str, Any]) -> Compute:
+    peak = sheet["peak_compute_16bit"]
+    rate_8bit = sheet.get("peak_compute_8bit", peak) / peak
+    rate_4bit = sheet.get("peak_compute_4bit", rate_8bit * peak) / peak
+    return Compute(
+        macs=peak / (2 * sheet["clock"]),
+        rate_8bit=rate_8bit,
+        rate_4bit=rate_4bit,
+        num_extra_formats=sheet.get("num_extra_formats", 0.0),
+    )
+
+
+def _sram(sheet: dict[str, Any], entry: StyleEntry) -> Sram:
+    shares = {
+        name: sheet.get(name, getattr(entry.partition, name))
+        for name in ("tile_fraction", "weight_fraction", "kv_fraction")
+    }
+    return Sram(
+        capacity=sheet["sram_capacity"],
+        fast_fraction=sheet["fast_fraction"],
+        bandwidth=sheet["sram_bandwidth"],
+        **shares,
+    )
+
+
+def _published(info: ChipInfo) -> Published:
+    unknown = {path: math.nan for path, _ in field_units(Published)}
+    known = {
+        path.removeprefix("published."): entry.value
+        for path, entry in info.values.items()
+        if path.startswith("published.")
+    }
+    return record_from_values(Published, {**unknown, **known})
+
+
+def _checked_keys(
+    document: Document, known: tuple[str, ...], *, problems: Problems
+) -> dict[str, Any]:
+    for key in document.data:
+        if key not in known:
+            problems.unknown_key(key, list(known))
+    optional = {"title", "aliases", "note", "published", "fit"}
+    wanted = [key for key in known if key not in optional]
+    missing = [key for key in wanted if key not in document.data]
+    problems.missing_keys("", missing)
+    return document.data
+
+
+def _check_kind(name: str, key: str, *, known: list[str], problems: Problems) -> None:
+    if name and name not in known:
+        close = nearest(name, known) or known
+        problems.add(key, f'no {key} is called "{name}". Close: {", ".join(close)}.')
+
+
+def _section(
+    record_type: type[Record],
+    data: dict[str, Any],
+    *,
+    key: str,
+    problems: Problems,
+    optional: set[str],
+) -> dict[str, ValueInfo]:
+    infos = read_values(
+        record_type,
+        data.get(key) or {},
+        problems=problems,
+        prefix=key,
+        optional=optional,
+    )
+    return {f"{key}.{path}": info for path, info in infos.items()}

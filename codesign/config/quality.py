@@ -1,0 +1,176 @@
+"""Which constants does the quality law run with?
+
+``configs/quality/constants.yaml`` -> ``QualityConstants`` with one entry per
+base law, surcharge scales derived from the laws themselves.
+"""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from codesign.config.catalogue import presets_directory
+from codesign.config.records import build_record
+from codesign.config.yaml import Problems, problems_of, read_yaml
+from codesign.core.checks import check_x64
+from codesign.core.errors import InputError
+from codesign.core.paths import path_units
+from codesign.core.quantities import Count, Tokens
+from codesign.core.record import Record
+from codesign.quality.constants import (
+    AttentionConstants,
+    ExpertConstants,
+    Head,
+    Laws,
+    Limits,
+    PrecisionConstants,
+    QualityConstants,
+    Repetition,
+    ShapeConstants,
+    VocabularyConstants,
+)
+from codesign.quality.laws import dense_gap
+
+_R = TypeVar("_R", bound=Record)
+
+SHARED_KEYS = ("source", "status", "year", "confidence", "note")
+SECTIONS: dict[str, type[Record]] = {
+    "repetition": Repetition,
+    "experts": ExpertConstants,
+    "shape": ShapeConstants,
+    "attention": AttentionConstants,
+    "vocabulary": VocabularyConstants,
+    "precision": PrecisionConstants,
+    "limits": Limits,
+}
+KEYS = ("laws", "surcharge_anchor", "mmlu", *SECTIONS)
+
+
+class _Anchor(Record):
+    """Two dense models whose gap says how large a nat is under a law."""
+
+    small: Count
+    large: Count
+    tokens: Tokens
+
+
+def load_quality_constants(path: Path | None = None) -> QualityConstants:
+    """Constants of the quality law, the shipped ones or those of a file.
+
+    Weights of the laws are divided by their sum. The first law of the file is
+    the one in whose nats surcharges are calibrated.
+
+    Raises:
+        InputError: with file and line of every unknown, missing or bad entry.
+
+    Example:
+        >>> import codesign.core.checks
+        >>> codesign.core.checks.enable_x64()
+        >>> load_quality_constants().laws.size_exponent.shape
+        (4,)
+    """
+    check_x64()
+    document = read_yaml(path or presets_directory() / "quality" / "constants.yaml")
+    problems = problems_of(document)
+    data = inherit_sources(document.data)
+    for key in data:
+        if key not in KEYS:
+            problems.unknown_key(key, list(KEYS))
+    problems.missing_keys("", [key for key in KEYS if key not in data])
+    problems.raise_if_any()
+    sections: dict[str, Any] = {
+        name: _section(kind, data[name], name=name, problems=problems)
+        for name, kind in SECTIONS.items()
+    }
+    anchor = _section(
+        _Anchor, data["surcharge_anchor"], name="surcharge_anchor", problems=problems
+    )
+    laws = _scale_laws(_read_laws(data["laws"], problems), anchor)
+    mmlu = _read_head(data["mmlu"], laws, names=list(data["laws"]), problems=problems)
+    problems.raise_if_any()
+    return QualityConstants(laws=laws, mmlu=mmlu, **sections)
+
+
+def inherit_sources(data: dict[str, Any]) -> dict[str, Any]:
+    """The same mapping with the source and status of a group at each entry.
+
+    Example:
+        >>> inherit_sources({"a": {"source": "S", "x": {"value": 1}, "y": 2}})
+        {'a': {'x': {'source': 'S', 'value': 1}, 'y': {'source': 'S', 'value': 2}}}
+    """
+    return {key: _inherit(entry, {}) for key, entry in data.items()}
+
+
+def _inherit(entry: Any, shared: dict[str, Any]) -> Any:
+    if not isinstance(entry, dict):
+        return {**shared, "value": entry} if shared else entry
+    if "value" in entry:
+        return {**shared, **entry}
+    own = {key: entry[key] for key in SHARED_KEYS if key in entry}
+    below = {**shared, **own}
+    return {key: _inherit(entry[key], below) for key in entry if key not in own}
+
+
+def _section(kind: type[_R], data: Any, *, name: str, problems: Problems) -> _R:
+    """A record of one section; stops at the first section with problems."""
+    built = build_record(kind, data, problems=problems, prefix=name)
+    return _stop_at_none(built, problems)
+
+
+def _stop_at_none(record: _R | None, problems: Problems) -> _R:
+    if record is None:
+        raise InputError(problems.text())
+    return record
+
+
+def _stack(records: list[_R]) -> _R:
+    """One record whose leaves have an entry per given record."""
+    stacked: _R = jax.tree.map(lambda *leaves: jnp.stack(leaves), *records)
+    return stacked
+
+
+def _normalise(laws: Laws) -> Laws:
+    return laws.replace(weight=laws.weight / jnp.sum(jnp.asarray(laws.weight)))
+
+
+def _read_laws(data: dict[str, Any], problems: Problems) -> Laws:
+    """All base laws of the file, stacked; their surcharge scale still 1."""
+    built = [
+        build_record(
+            Laws,
+            entry,
+            problems=problems,
+            prefix=f"laws.{name}",
+            defaults={"delta_scale": 1.0},
+        )
+        for name, entry in data.items()
+    ]
+    return _normalise(_stack([_stop_at_none(law, problems) for law in built]))
+
+
+def _read_head(
+    data: dict[str, Any], laws: Laws, *, names: list[str], problems: Problems
+) -> Head:
+    """The score of every base law that has one, with those laws."""
+    for name in data:
+        if name not in names:
+            problems.unknown_key(f"mmlu.{name}", names)
+    problems.raise_if_any()
+    chosen = jnp.asarray([names.index(name) for name in data])
+    own: Laws = jax.tree.map(lambda leaf: leaf[chosen], laws)
+    unset = dict.fromkeys((f"laws.{name}" for name in path_units(Laws)), 0.0)
+    built = [
+        build_record(
+            Head, entry, problems=problems, prefix=f"mmlu.{name}", defaults=unset
+        )
+        for name, entry in data.items()
+    ]
+    head = _stack([_stop_at_none(entry, problems) for entry in built])
+    return head.replace(laws=_normalise(own))
+
+
+def _scale_laws(laws: Laws, anchor: _Anchor) -> Laws:
+    """The laws with the scale that carries the first one's nats into theirs."""
+    gap = dense_gap(laws, small=anchor.small, large=anchor.large, tokens=anchor.tokens)
+    return laws.replace(delta_scale=gap / gap[0])

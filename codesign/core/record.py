@@ -1,0 +1,43 @@
+"""What is a record? A frozen tree of named quantities that JAX can trace.
+
+Keyword arguments -> an immutable pytree node; behaviour stands in functions.
+"""
+
+from collections.abc import Iterator
+from typing import Any, TypeVar, dataclass_transform, get_type_hints
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from codesign.core.quantities import Unit, unit_of
+
+_Tree = TypeVar("_Tree")
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+class Record(flax.struct.PyTreeNode):
+    """Frozen, keyword-only record; every leaf is a float64 array.
+
+    Subclasses hold data only. They have no ``__post_init__``, which JAX would
+    run again at each transformation; values are checked where they are read.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(kw_only=True, **kwargs)
+
+
+def as_float64(tree: _Tree) -> _Tree:
+    """The same tree with every leaf a float64 array, so that one trace serves all."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), tree)
+
+
+def field_units(record_type: type[Record], prefix: str = "") -> Iterator[tuple[str, Unit]]:
+    """Dotted path and unit of every leaf that a record type declares."""
+    for name, annotation in get_type_hints(record_type, include_extras=True).items():
+        path = f"{prefix}{name}"
+        unit = unit_of(annotation)
+        if unit is not None:
+            yield path, unit
+        elif isinstance(annotation, type) and issubclass(annotation, Record):
+            yield from field_units(annotation, f"{path}.")

@@ -1,0 +1,108 @@
+"""Where do the joules of one step go?
+
+Traffic of the rows, chip, operating point and duration -> joules by component.
+"""
+
+import jax.numpy as jnp
+
+from codesign.core.quantities import Joules, Seconds
+from codesign.core.record import Record
+from codesign.core.smooth import Sharpness
+from codesign.cost.roofline import OperatorTime, Traffic, row_mac_energy
+from codesign.hardware.silicon import Silicon
+from codesign.hardware.voltage import OperatingPoint
+from codesign.operators.phases import Step
+from codesign.serving.design import Design
+
+
+class EnergyBill(Record):
+    """Joules of one chip in one step, by component; they sum to the total."""
+
+    compute: Joules
+    vector: Joules
+    sram: Joules
+    dram: Joules
+    path: Joules
+    link: Joules
+    active: Joules
+    static: Joules
+
+
+class RowEnergy(Record):
+    """Dynamic joules of every row of one stage pass, by component."""
+
+    compute: Joules
+    vector: Joules
+    sram: Joules
+    dram: Joules
+    path: Joules
+    link: Joules
+
+
+def row_energy(
+    design: Design,
+    built: Silicon,
+    step: Step,
+    *,
+    traffic: Traffic,
+    point: OperatingPoint,
+    sharpness: Sharpness,
+) -> RowEnergy:
+    """Dynamic energy of every row: one byte, one path.
+
+    compute = (macs + idle (padded - macs)) e_mac(format) (V / V_op)^2
+    dram = D e_device;  path = D e_path (V / V_op)^2;  sram = S e_resident
+    link = message bytes e_link;  vector = V / 2 e_mac(16 bit)
+
+    Assumes: a vector FLOP costs as much as half a 16-bit MAC.
+    Source: docs/theory/energy.md.
+    """
+    chip, done, swing = design.chip, traffic.work, point.dynamic_factor
+    per_mac = row_mac_energy(
+        built,
+        step,
+        rate_4bit=chip.compute.rate_4bit,
+        rate_8bit=chip.compute.rate_8bit,
+        sharpness=sharpness,
+    )
+    idle = chip.style.idle_lane_fraction * (done.padded_macs - done.macs)
+    vector_mac = built.mac_energy_16bit + built.delivery_energy * 16.0
+    return RowEnergy(
+        compute=(done.macs + idle) * per_mac * swing,
+        vector=done.vector_flops / 2 * vector_mac * swing,
+        sram=traffic.resident_bytes * built.resident_energy * swing,
+        dram=traffic.dram_bytes * built.dram_energy,
+        path=traffic.dram_bytes * built.path_energy * swing,
+        link=done.message_bytes * chip.link.energy,
+    )
+
+
+def energy_bill(
+    rows: RowEnergy,
+    times: OperatorTime,
+    *,
+    built: Silicon,
+    point: OperatingPoint,
+    passes: Seconds,
+    duration: Seconds,
+) -> EnergyBill:
+    """Joules of one chip during a step that lasts ``duration``.
+
+    E = passes sum(rows) + P_active (V / V_op)^2 f / f_op t_busy
+        + (P_static V / V_op + P_memory) t
+
+    ``passes`` micro-batches go through the chip's stage in that time.
+    """
+    busy = passes * jnp.sum(times.roofline)
+    swing = point.dynamic_factor * point.clock_factor
+    static = built.static_power * point.static_factor + built.memory_power
+    return EnergyBill(
+        compute=passes * jnp.sum(rows.compute),
+        vector=passes * jnp.sum(rows.vector),
+        sram=passes * jnp.sum(rows.sram),
+        dram=passes * jnp.sum(rows.dram),
+        path=passes * jnp.sum(rows.path),
+        link=passes * jnp.sum(rows.link),
+        active=built.active_power * swing * busy,
+        static=static * duration,
+    )

@@ -1,0 +1,79 @@
+"""Which voltages and which batch does a running system settle at?
+
+Design -> the same design with the voltages that its power limit allows and,
+in open loop, with the batch that its arrival rate keeps running.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from codesign.core.quantities import Volts
+from codesign.core.solve import bisect
+from codesign.cost.money import usable_power
+from codesign.cost.total import DECODE, MIXED, PROMPT, Prepared, cost, prepare, step_costs
+from codesign.serving.design import Design
+from codesign.serving.load import Load
+
+LOWEST_DRIVE = 0.05  # of the minimum voltage: the clock the governor may fall to
+BATCH_HEADROOM = 4.0  # search Little's law up to this multiple of the largest batch
+
+
+def govern(design: Design, ready: Prepared) -> Design:
+    """The design at the largest voltages whose step-mean power is allowed.
+
+    V_kind = max {V <= V_op : P_kind(V) <= min(TDP, power limit)}
+
+    Assumes: power grows with voltage; one voltage for steps with prefill.
+    """
+    limit = usable_power(design)
+
+    def powers(voltage: Volts) -> Array:
+        return step_costs(
+            design, ready, decode_voltage=voltage, prefill_voltage=voltage
+        ).power
+
+    low = LOWEST_DRIVE * design.chip.style.min_voltage
+    high = design.chip.voltage
+    decode = bisect(lambda v: powers(v)[DECODE] / limit - 1.0, low, high)
+    prefill = bisect(
+        lambda v: jnp.maximum(powers(v)[MIXED], powers(v)[PROMPT]) / limit - 1.0,
+        low,
+        high,
+    )
+    deployment = design.deployment.replace(
+        decode_voltage=decode, prefill_voltage=prefill
+    )
+    return design.replace(deployment=deployment)
+
+
+def settle(design: Design, *, load: Load | None = None) -> Design:
+    """The design with its batch from Little's law if a rate is given.
+
+    B = rate (TTFT + L TPOT(B)), at most ``BATCH_HEADROOM`` times the largest
+    batch that fits; in closed loop the batch stands.
+    """
+    if load is not None:
+        return design
+    given = jnp.asarray(design.deployment.batch, jnp.float64)
+    batch = jax.lax.cond(
+        design.request.rate > 0, _balanced_batch, lambda _: given, design
+    )
+    return design.replace(deployment=design.deployment.replace(batch=batch))
+
+
+def _balanced_batch(design: Design) -> Array:
+    request = design.request
+
+    def with_batch(batch: Array) -> Design:
+        deployment = design.deployment.replace(batch=batch)
+        return design.replace(deployment=deployment)
+
+    def residual(batch: Array) -> Array:
+        trial = with_batch(batch)
+        found = cost(govern(trial, prepare(trial)))
+        served = found.request_latency - found.queue_time
+        return jnp.log(batch / (request.rate * served))
+
+    largest = cost(with_batch(jnp.ones(()))).max_batch
+    return bisect(residual, 1e-3, BATCH_HEADROOM * largest)

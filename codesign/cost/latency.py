@@ -1,0 +1,96 @@
+"""How long does one step take? Operators, launches, host and graph limits.
+
+Times of the rows, shard and stack -> seconds of one step by component.
+"""
+
+import jax.numpy as jnp
+
+from codesign.core.quantities import Fraction, Seconds
+from codesign.core.record import Record
+from codesign.core.smooth import safe_ratio
+from codesign.cost.roofline import OperatorTime
+from codesign.model.parameters import num_expert_layers
+from codesign.operators.phases import Step
+from codesign.operators.shard import Shard
+from codesign.serving.design import Design
+
+DECODE_STEEPNESS = 20.0  # all decode steps of a run are equally long
+MIXED_STEEPNESS = 4.0  # prompts differ in length, so steps do too
+FLOOR_NORM = 4.0
+
+
+class TimeBill(Record):
+    """Seconds of one step, by component; they sum to the step time."""
+
+    compute: Seconds
+    memory: Seconds
+    vector: Seconds
+    link: Seconds
+    launch: Seconds
+    host: Seconds
+    eager: Seconds
+
+
+def step_time(design: Design, step: Step, times: OperatorTime) -> TimeBill:
+    """Time of one step: stages in sequence, each operators plus overheads.
+
+    t_stage = sum(roofline + link + launch) + layers t_layer
+              + expert layers t_expert + t_step + sequences t_sequence
+    s = 1 / (1 + (n_graph / n)^m);  t = (1 - s) t_stage
+              + s (t_stage^4 + t_eager^4)^(1/4),  then times the stages
+
+    A roofline second is booked to the resource that needs it most. Above
+    n_graph tokens the host launches every kernel by itself, which bounds the
+    step from below.
+
+    Assumes: host work does not overlap the chip's.
+    Source: docs/theory/latency.md.
+    """
+    stack, part = design.stack, step.shard
+    layers = design.model.num_layers * part.layer_share
+    expert_layers = num_expert_layers(design.model) * part.layer_share
+    host = (
+        layers * stack.layer_time
+        + expert_layers * stack.expert_layer_time
+        + stack.step_time
+        + part.sequences * stack.sequence_time
+    )
+    launch, link = jnp.sum(times.launch), jnp.sum(times.link)
+    stage = jnp.sum(times.roofline) + launch + link + host
+    eager = (
+        layers * stack.eager_layer_time + expert_layers * stack.eager_expert_layer_time
+    )
+    blended = (stage**FLOOR_NORM + eager**FLOOR_NORM) ** (1 / FLOOR_NORM)
+    extra = eager_share(part, stack.graph_tokens) * (blended - stage)
+    stages = part.pipeline
+    by_compute, by_memory, by_vector = _binding(times)
+    return TimeBill(
+        compute=stages * by_compute,
+        memory=stages * by_memory,
+        vector=stages * by_vector,
+        link=stages * link,
+        launch=stages * launch,
+        host=stages * host,
+        eager=stages * extra,
+    )
+
+
+def eager_share(part: Shard, graph_tokens: Seconds) -> Fraction:
+    """Share of steps too large for a captured graph."""
+    steepness = jnp.where(
+        part.prefill_tokens > 0, MIXED_STEEPNESS, DECODE_STEEPNESS
+    )
+    ratio = safe_ratio(graph_tokens, part.tokens)
+    return jnp.where(graph_tokens > 0, 1 / (1 + ratio**steepness), 0.0)
+
+
+def _binding(times: OperatorTime) -> tuple[Seconds, Seconds, Seconds]:
+    memory = jnp.maximum(times.dram, times.sram)
+    by_compute = (times.compute >= memory) & (times.compute >= times.vector)
+    by_vector = ~by_compute & (times.vector > memory)
+    zero = jnp.zeros_like(times.roofline)
+    return (
+        jnp.sum(jnp.where(by_compute, times.roofline, zero)),
+        jnp.sum(jnp.where(~by_compute & ~by_vector, times.roofline, zero)),
+        jnp.sum(jnp.where(by_vector, times.roofline, zero)),
+    )

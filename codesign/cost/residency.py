@@ -1,0 +1,131 @@
+"""Which bytes live on the chip, and how much memory does a deployment need?
+
+Design -> bytes of weights and KV per chip, resident shares, memory use.
+"""
+
+import jax.numpy as jnp
+
+from codesign.core.quantities import Bytes, Count, Fraction
+from codesign.core.record import Record
+from codesign.core.smooth import Sharpness, smooth_max, smooth_min
+from codesign.hardware.chip import Chip
+from codesign.hardware.silicon import Silicon
+from codesign.model.parameters import count_parameters, num_attention_layers
+from codesign.model.transformer import Transformer
+from codesign.operators.attention import linear_bits
+from codesign.serving.design import Design
+from codesign.serving.load import Load, num_replicas
+
+CACHE_STEEPNESS = 8.0  # how sharply a cyclic scan larger than a cache misses
+
+
+class Memory(Record):
+    """Bytes per chip, and what of them is served from on-chip memory."""
+
+    weight_bytes: Bytes
+    kv_bytes_per_sequence: Bytes
+    kv_bytes: Bytes
+    used: Bytes
+    available: Bytes
+    max_batch: Count
+    weight_residency: Fraction
+    kv_residency: Fraction
+
+
+def weight_bytes(
+    model: Transformer, *, tensor: Count, group: Count, stages: Count
+) -> Bytes:
+    """Weights that one chip holds, each part in its own format.
+
+    (attention + recurrent) b_a / t + (dense + shared) b_w / t
+      + experts b_w / group + (head + embedding + router + norms) b_h / t
+
+    Assumes: equal shares; small replicated parts (norms) are split too.
+    """
+    count = count_parameters(model)
+    linear = linear_bits(model, attention=False, sharpness=None)
+    attention = linear_bits(model, attention=True, sharpness=None)
+    split = (
+        count.attention * attention
+        + (count.recurrent + count.dense_ffn + count.shared) * linear
+        + (count.embedding + count.head + count.router + count.norm) * model.head_bits
+    )
+    return (split / tensor + count.experts * linear / group) / 8 / stages
+
+
+def kv_bytes(
+    model: Transformer, *, context: Count, tensor: Count, stages: Count
+) -> Bytes:
+    """KV cache and recurrent state of one sequence on one chip.
+
+    GQA: 2 max(1, kv / t) d_head b per token and layer, at most a window of them
+    in windowed layers; latent: (r_kv + d_rope) b, not divided by t;
+    recurrence: inner x state fp32 per layer.
+    """
+    heads = jnp.maximum(model.num_kv_heads / tensor, jnp.minimum(1.0, model.num_kv_heads))
+    grouped = 2 * heads * model.head_size
+    latent = model.latent.kv_rank + model.latent.rope_size
+    element = grouped * (1 - model.latent_fraction) + latent * model.latent_fraction
+    layers = num_attention_layers(model)
+    spans = (layers - model.num_window_layers) * context
+    spans = spans + model.num_window_layers * jnp.minimum(context, model.window_size)
+    state = model.recurrent
+    states = state.num_layers * state.inner_size * state.state_size / tensor * 4
+    return (element * spans * model.kv_bits / 8 + states) / stages
+
+
+def memory(
+    design: Design, built: Silicon, load: Load, *, sharpness: Sharpness = None
+) -> Memory:
+    """Memory that a deployment uses at its peak, and the largest batch.
+
+    KV(peak) = B kv(context) (1 + 3 cv / sqrt(B)), whole blocks of tokens;
+    available = f (DRAM + exclusive SRAM);
+    resident share phi = min(1, S / wanted) for managed SRAM, and
+    1 / (1 + (wanted / S)^8) for a cache, where a larger cyclic scan hits nothing.
+
+    Source: docs/theory/memory.md.
+    """
+    model, chip, deployment = design.model, design.chip, design.deployment
+    tensor, stages = deployment.tensor_parallel, deployment.pipeline_parallel
+    group = smooth_max(tensor, deployment.expert_parallel, sharpness=sharpness)
+    weights = weight_bytes(model, tensor=tensor, group=group, stages=stages)
+    blocks = load.context + design.stack.kv_block / 2
+    each = kv_bytes(model, context=blocks, tensor=tensor, stages=stages)
+    mean = kv_bytes(model, context=load.context, tensor=tensor, stages=stages)
+    sequences = smooth_max(load.sequences, 1.0, sharpness=sharpness)
+    peak = each * (sequences + 3 * load.context_variation * jnp.sqrt(sequences))
+    managed = chip.style.managed_fraction
+    sram = chip.sram
+    exclusive = managed * sram.capacity * (sram.weight_fraction + sram.kv_fraction)
+    available = design.stack.memory_fraction * built.dram_capacity + exclusive
+    room = jnp.maximum(available - weights, 0.0) / each
+    spread = 3 * load.context_variation
+    root = jnp.sqrt(spread**2 + 4 * room) - spread
+    replicas = num_replicas(design.system, deployment)
+    return Memory(
+        weight_bytes=weights,
+        kv_bytes_per_sequence=mean,
+        kv_bytes=mean * load.sequences,
+        used=weights + peak,
+        available=available,
+        max_batch=replicas * (root / 2) ** 2,
+        weight_residency=resident_share(
+            chip, sram.weight_fraction, weights, sharpness=sharpness
+        ),
+        kv_residency=resident_share(
+            chip, sram.kv_fraction, mean * sequences, sharpness=sharpness
+        ),
+    )
+
+
+def resident_share(
+    chip: Chip, fraction: Fraction, wanted: Bytes, *, sharpness: Sharpness
+) -> Fraction:
+    """Share of the wanted bytes that a partition of the SRAM serves."""
+    ratio = fraction * chip.sram.capacity / wanted
+    floor = 1e-9
+    managed = smooth_min(1.0, ratio + floor, sharpness=sharpness)
+    cached = 1 / (1 + (ratio + floor) ** -CACHE_STEEPNESS)
+    share = chip.style.managed_fraction
+    return share * managed + (1 - share) * cached

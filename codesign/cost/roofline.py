@@ -1,0 +1,190 @@
+"""How long does each operator take, and which resource limits it?
+
+Work of the rows x rates of the chip -> seconds by row and resource.
+"""
+
+import jax.numpy as jnp
+
+from codesign.core.quantities import Bytes, Count, JoulesPerMac, Scalar, Seconds
+from codesign.core.record import Record
+from codesign.core.smooth import Sharpness, safe_ratio, saturate, smooth_max
+from codesign.cost.residency import Memory
+from codesign.hardware.silicon import Silicon
+from codesign.hardware.voltage import OperatingPoint
+from codesign.model.formats import interpolate_by_bits, supported_bits
+from codesign.operators.phases import KINDS, Step
+from codesign.operators.table import Tiles, Work, kind_column, work
+from codesign.serving.design import Design
+
+
+
+class Traffic(Record):
+    """Work of every row and where its bytes come from."""
+
+    work: Work
+    dram_bytes: Bytes
+    hot_dram_bytes: Bytes
+    resident_bytes: Bytes
+    tile_bytes: Bytes
+
+
+class OperatorTime(Record):
+    """Seconds per row and step: each resource alone, their roofline, launches."""
+
+    compute: Seconds
+    dram: Seconds
+    sram: Seconds
+    vector: Seconds
+    link: Seconds
+    roofline: Seconds
+    launch: Seconds
+
+
+def traffic(
+    design: Design, step: Step, memory: Memory, *, sharpness: Sharpness
+) -> Traffic:
+    """Bytes of every row by memory level.
+
+    dram = (1 - phi_w) weights + (1 - phi_kv) cache + (1 - phi_a) activations
+    + extra;  resident = the other shares;  tile = macs b (2 / T)
+
+    Assumes: activations stay on chip only in software-managed SRAM.
+    """
+    chip = design.chip
+    sram = chip.sram
+    rest = jnp.maximum(
+        1 - sram.tile_fraction - sram.weight_fraction - sram.kv_fraction, 0.0
+    )
+    kept = chip.style.managed_fraction * saturate(rest * 1e3)
+    tiles = Tiles(
+        rows=chip.style.tile_rows,
+        cols=chip.style.tile_cols,
+        inner=chip.style.tile_inner,
+        capacity=sram.tile_fraction * sram.capacity,
+        activation_share=1.0,
+    )
+    done = work(step.table, KINDS, tiles=tiles, sharpness=sharpness)
+    weight_miss, kv_miss = 1 - memory.weight_residency, 1 - memory.kv_residency
+    others = (
+        kv_miss * done.cache_bytes
+        + (1 - kept) * done.activation_bytes
+        + (1 - kept) * done.extra_bytes
+    )
+    operand = step.table.activation_bits / 8
+    return Traffic(
+        work=done,
+        dram_bytes=weight_miss * done.weight_bytes + others,
+        hot_dram_bytes=weight_miss * done.hot_weight_bytes + others,
+        resident_bytes=memory.weight_residency * done.weight_bytes
+        + memory.kv_residency * done.cache_bytes
+        + kept * (done.activation_bytes + done.extra_bytes),
+        tile_bytes=2 * done.macs * operand / chip.style.tile_cols,
+    )
+
+
+def operator_times(
+    design: Design,
+    built: Silicon,
+    step: Step,
+    *,
+    traffic: Traffic,
+    point: OperatingPoint,
+    sharpness: Sharpness,
+) -> OperatorTime:
+    """Seconds of every row, all its executions together.
+
+    t = x_format max(F / (eta_c F_peak), D / (eta_m BW), S / (eta_s BW_s), V / F_v)
+        + messages (alpha + hops tau) + bytes / (eta_l BW_l) + launches t_0
+
+    Assumes: transfers overlap arithmetic within an operator; collectives and
+    launches do not. Executed MACs include padding; the busiest expert rank
+    counts.
+    Source: Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009.
+    """
+    stack, table, done = design.stack, step.table, traffic.work
+    bits = supported_bits(table.math_bits, sharpness=sharpness)
+    clock = point.clock_factor
+    rate = interpolate_by_bits(
+        bits,
+        at_4=design.chip.compute.rate_4bit,
+        at_8=design.chip.compute.rate_8bit,
+        at_16=1.0,
+    )
+    factor = _format_factor(design, step)
+    compute = 2 * done.hot_macs / (
+        stack.compute_efficiency * built.peak_compute * clock * rate
+    )
+    dram = safe_ratio(
+        traffic.hot_dram_bytes, stack.dram_efficiency * built.dram_bandwidth
+    )
+    sram = (traffic.resident_bytes + traffic.tile_bytes) / (
+        stack.sram_efficiency * built.sram_bandwidth * clock
+    )
+    vector = done.vector_flops / (built.vector_compute * clock)
+    roofline = factor * smooth_max(
+        compute, dram, sram, vector, sharpness=sharpness
+    )
+    kernels = kind_column(KINDS, "kernels") * _present(done)
+    grouped = kind_column(KINDS, "expert_kernels")
+    launch = step.table.count * (
+        kernels * stack.kernel_time + grouped * stack.expert_kernel_time
+    )
+    return OperatorTime(
+        compute=factor * compute,
+        dram=factor * dram,
+        sram=factor * sram,
+        vector=vector,
+        link=_link_time(design, done),
+        roofline=roofline,
+        launch=launch / clock,
+    )
+
+
+def row_mac_energy(
+    built: Silicon, step: Step, *, rate_4bit: Scalar, rate_8bit: Scalar, sharpness: Sharpness
+) -> JoulesPerMac:
+    """Energy per MAC of every row at full voltage, delivery included.
+
+    A chip without 4-bit hardware runs 4-bit products at the 8-bit energy.
+    """
+    four = jnp.where(
+        rate_4bit > rate_8bit, built.mac_energy_4bit, built.mac_energy_8bit
+    )
+    eight = jnp.where(rate_8bit > 1.0, built.mac_energy_8bit, built.mac_energy_16bit)
+    bits = supported_bits(step.table.math_bits, sharpness=sharpness)
+    alu = interpolate_by_bits(bits, at_4=four, at_8=eight, at_16=built.mac_energy_16bit)
+    operands = jnp.minimum(step.table.stored_bits, 16.0) + step.table.activation_bits
+    return alu + built.delivery_energy * operands / 2
+
+
+def _format_factor(design: Design, step: Step) -> Scalar:
+    stack = design.stack
+    weights = kind_column(KINDS, "weight")
+    low = interpolate_by_bits(
+        jnp.clip(step.table.stored_bits, 4.0, 16.0),
+        at_4=stack.time_factor_4bit,
+        at_8=stack.time_factor_8bit,
+        at_16=stack.time_factor_16bit,
+    )
+    caches = kind_column(KINDS, "cache")
+    return weights * low + caches * stack.attention_factor + (1 - weights - caches)
+
+
+def _present(done: Work) -> Count:
+    """1 for rows that have any work, 0 for the others."""
+    total = done.macs + done.vector_flops + done.extra_bytes
+    return jnp.where(total > 0, 1.0, 0.0)
+
+
+def _link_time(design: Design, done: Work) -> Seconds:
+    system, link, stack = design.system, design.chip.link, design.stack
+    beyond = saturate(done.num_peers - system.domain_size)
+    inner = stack.link_efficiency * link.bandwidth
+    outer = stack.link_efficiency * system.outer_bandwidth
+    seconds_per_byte = safe_ratio(1 - beyond, inner) + safe_ratio(beyond, outer)
+    latency = (
+        stack.collective_time
+        + system.hops * link.hop_latency
+        + beyond * system.outer_latency
+    )
+    return done.num_messages * latency + done.message_bytes * seconds_per_byte

@@ -1,0 +1,118 @@
+"""What does one step of one kind cost on one chip?
+
+Design, tokens of the step, drive voltage -> time, energy and mean power.
+"""
+
+from typing import NamedTuple
+
+from codesign.core.quantities import Joules, Scalar, Seconds, Volts, Watts
+from codesign.core.record import Record
+from codesign.core.smooth import Sharpness
+from codesign.cost.energy import EnergyBill, RowEnergy, energy_bill, row_energy
+from codesign.cost.latency import TimeBill, step_time
+from codesign.cost.residency import Memory
+from codesign.cost.roofline import OperatorTime, Traffic, operator_times, traffic
+from codesign.hardware.silicon import Silicon
+from codesign.hardware.voltage import operating_point
+from codesign.operators.phases import Step, operator_table
+from codesign.serving.design import Design
+from codesign.serving.load import StepTokens
+
+
+class StepCost(Record):
+    """Time, energy and mean power of one chip in one step."""
+
+    duration: Seconds
+    energy: Joules
+    power: Watts
+    seconds: TimeBill
+    joules: EnergyBill
+
+
+class StepWork(Record):
+    """What a step does before its clock is known: operators and traffic."""
+
+    step: Step
+    traffic: Traffic
+
+
+class StepDetail(NamedTuple):
+    """A step with the time and energy of every row, for tables and plots."""
+
+    cost: StepCost
+    times: OperatorTime
+    energies: RowEnergy
+
+
+def total(bill: Record) -> Scalar:
+    """Sum of the components of a bill."""
+    return sum(getattr(bill, name) for name in type(bill).__dataclass_fields__)
+
+
+def step_work(
+    design: Design, tokens: StepTokens, memory: Memory, *, sharpness: Sharpness = None
+) -> StepWork:
+    """Operators of a step and where their bytes come from."""
+    step = operator_table(design, tokens, sharpness=sharpness)
+    return StepWork(
+        step=step, traffic=traffic(design, step, memory, sharpness=sharpness)
+    )
+
+
+def step_detail(
+    design: Design,
+    built: Silicon,
+    done: StepWork,
+    *,
+    drive: Volts,
+    sharpness: Sharpness = None,
+) -> StepDetail:
+    """Cost of a step at a drive voltage, with the detail of its rows."""
+    point = operating_point(design.chip, drive, sharpness=sharpness)
+    times = operator_times(
+        design,
+        built,
+        done.step,
+        traffic=done.traffic,
+        point=point,
+        sharpness=sharpness,
+    )
+    energies = row_energy(
+        design,
+        built,
+        done.step,
+        traffic=done.traffic,
+        point=point,
+        sharpness=sharpness,
+    )
+    seconds = step_time(design, done.step, times)
+    duration = total(seconds)
+    joules = energy_bill(
+        energies,
+        times,
+        built=built,
+        point=point,
+        passes=done.step.shard.microbatches,
+        duration=duration,
+    )
+    energy = total(joules)
+    cost = StepCost(
+        duration=duration,
+        energy=energy,
+        power=energy / duration,
+        seconds=seconds,
+        joules=joules,
+    )
+    return StepDetail(cost, times, energies)
+
+
+def step_cost(
+    design: Design,
+    built: Silicon,
+    done: StepWork,
+    *,
+    drive: Volts,
+    sharpness: Sharpness = None,
+) -> StepCost:
+    """Cost of a step at a drive voltage."""
+    return step_detail(design, built, done, drive=drive, sharpness=sharpness).cost

@@ -1,0 +1,205 @@
+"""What does a design cost at the batch and voltages that it holds?
+
+``Design`` -> ``Cost``. Nothing is solved for here: in a search batch and
+voltages are variables and power is a limit; ``evaluate`` sets them first.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from codesign.core.quantities import Fraction, Scalar, Volts
+from codesign.core.record import Record
+from codesign.core.smooth import Sharpness
+from codesign.cost.energy import EnergyBill
+from codesign.cost.latency import TimeBill
+from codesign.cost.limits import limits
+from codesign.cost.load import queue_time
+from codesign.cost.money import (
+    carbon_per_second,
+    server_power,
+    usd_per_second,
+)
+from codesign.cost.record import Breakdown, Cost, EnergyPerToken
+from codesign.cost.residency import Memory, memory
+from codesign.cost.step import StepCost, StepWork, step_cost, step_work
+from codesign.hardware.silicon import Silicon, silicon
+from codesign.serving.design import Design
+from codesign.serving.load import (
+    Load,
+    StepTokens,
+    decode_step,
+    mixed_step,
+    num_chunks,
+    num_replicas,
+    prefill_share,
+    prompt_step,
+    stationary_load,
+)
+
+DECODE, MIXED, PROMPT = 0, 1, 2
+MEDIAN_STEEPNESS = 12.0  # how sharply the median step flips from decode to mixed
+
+
+class Prepared(Record):
+    """All that does not depend on the clock; ``done`` has one entry per step kind."""
+
+    built: Silicon
+    load: Load
+    memory: Memory
+    done: StepWork
+
+
+def prepare(
+    design: Design, *, load: Load | None = None, sharpness: Sharpness = None
+) -> Prepared:
+    """Silicon, load, memory and the work of the three kinds of step.
+
+    The load is the stationary one unless it is given, as by ``validate`` for
+    the finite window of a measurement.
+    """
+    built = silicon(design.chip, design.technology, sharpness=sharpness)
+    if load is None:
+        replicas = num_replicas(design.system, design.deployment)
+        load = stationary_load(design.request, design.deployment, replicas=replicas)
+    held = memory(design, built, load, sharpness=sharpness)
+    kinds = (
+        decode_step(load),
+        mixed_step(load, design.stack, sharpness=sharpness),
+        prompt_step(load, design.stack, sharpness=sharpness),
+    )
+    steps: StepTokens = jax.tree.map(lambda *leaves: jnp.stack(leaves), *kinds)
+    done = jax.vmap(lambda s: step_work(design, s, held, sharpness=sharpness))(steps)
+    return Prepared(built=built, load=load, memory=held, done=done)
+
+
+def step_costs(
+    design: Design,
+    ready: Prepared,
+    *,
+    decode_voltage: Volts,
+    prefill_voltage: Volts,
+    sharpness: Sharpness = None,
+) -> StepCost:
+    """Costs of decode, mixed and prompt step at the voltages of their kinds."""
+    drives = jnp.stack(
+        [jnp.asarray(v) for v in (decode_voltage, prefill_voltage, prefill_voltage)]
+    )
+    return jax.vmap(
+        lambda done, drive: step_cost(
+            design, ready.built, done, drive=drive, sharpness=sharpness
+        )
+    )(ready.done, drives)
+
+
+def cost(
+    design: Design, *, load: Load | None = None, sharpness: Sharpness = None
+) -> Cost:
+    """Cost at the batch and the voltages that the deployment holds.
+
+    T = (1 - q) T_decode + q T_mixed;  E/token = N_chips E / B;
+    TTFT = queue + T / 2 + chunks T_prompt
+
+    Assumes: steady state; decode and mixed steps alternate at random.
+    Source: docs/theory/cost.md.
+    """
+    ready = prepare(design, load=load, sharpness=sharpness)
+    return assemble(design, ready, sharpness=sharpness)
+
+
+def _mix(values: Scalar, share: Fraction) -> Scalar:
+    return (1 - share) * values[DECODE] + share * values[MIXED]
+
+
+def assemble(
+    design: Design, ready: Prepared, *, sharpness: Sharpness = None
+) -> Cost:
+    """The ``Cost`` of a prepared design at the voltages that it holds."""
+    built, load, held = ready.built, ready.load, ready.memory
+    kinds = step_costs(
+        design,
+        ready,
+        decode_voltage=design.deployment.decode_voltage,
+        prefill_voltage=design.deployment.prefill_voltage,
+        sharpness=sharpness,
+    )
+    share = prefill_share(load, design.stack)
+    request, chips = design.request, design.system.num_chips
+    replicas = num_replicas(design.system, design.deployment)
+    step = _mix(kinds.duration, share)
+    energy = _mix(kinds.energy, share)
+    power = energy / step
+    batch = load.sequences * replicas
+    throughput = batch / step
+    per_token = chips / throughput
+    chunks = num_chunks(load, design.stack, sharpness=sharpness)
+    prefill = step / 2 + chunks * kinds.duration[PROMPT]
+    waiting = queue_time(
+        request.rate,
+        slots=held.max_batch,
+        service=prefill + request.output_length * step,
+        variation=request.output_variation,
+    )
+    first = waiting + prefill
+    plug = server_power(design, power)
+    facility = plug * design.technology.datacenter.power_usage_effectiveness
+    hottest = jnp.maximum(kinds.power[MIXED], kinds.power[PROMPT])
+    flip = 1 / (1 + jnp.exp(-MEDIAN_STEEPNESS * (share - 0.5)))
+    return Cost(
+        time_to_first_token=first,
+        time_per_output_token=step,
+        inter_token_latency=_mix(kinds.duration, flip),
+        request_latency=first + (request.output_length - 1) * step,
+        throughput=throughput,
+        energy_per_token=power * per_token,
+        energy_per_token_server=plug * per_token,
+        energy_per_token_facility=facility * per_token,
+        energy_per_request=power * per_token * request.output_length,
+        power=power,
+        power_server=plug,
+        power_facility=facility,
+        decode_power=kinds.power[DECODE],
+        prefill_power=hottest,
+        decode_voltage=jnp.asarray(design.deployment.decode_voltage),
+        prefill_voltage=jnp.asarray(design.deployment.prefill_voltage),
+        usd_per_token=per_token
+        * usd_per_second(design, built, power=power, sharpness=sharpness),
+        carbon_per_token=per_token * carbon_per_second(design, built, power=power),
+        batch=batch,
+        max_batch=held.max_batch,
+        queue_time=waiting,
+        utilization=batch / held.max_batch,
+        memory=held,
+        breakdown=_breakdown(kinds, share, per_step=chips / batch),
+        chip=built,
+        limits=limits(
+            design,
+            built,
+            memory=held,
+            decode_power=kinds.power[DECODE],
+            prefill_power=hottest,
+            sharpness=sharpness,
+        ),
+    )
+
+
+def _breakdown(kinds: StepCost, share: Fraction, *, per_step: Scalar) -> Breakdown:
+    names = EnergyBill.__dataclass_fields__
+    mixed = {n: _mix(getattr(kinds.joules, n), share) * per_step for n in names}
+    seconds = {
+        n: _mix(getattr(kinds.seconds, n), share) for n in TimeBill.__dataclass_fields__
+    }
+    decode = kinds.energy[DECODE] * per_step
+    return Breakdown(
+        energy=EnergyPerToken(**mixed),
+        decode_energy=decode,
+        prefill_energy=_mix(kinds.energy, share) * per_step - decode,
+        step_seconds=TimeBill(**seconds),
+        decode_seconds=_pick(kinds.seconds, DECODE),
+        prompt_seconds=_pick(kinds.seconds, PROMPT),
+        decode_joules=_pick(kinds.joules, DECODE),
+        prompt_joules=_pick(kinds.joules, PROMPT),
+    )
+
+
+def _pick(tree: Record, index: int) -> Record:
+    return jax.tree.map(lambda leaf: leaf[index], tree)

@@ -1,0 +1,100 @@
+"""How far is what we derive from what was published about a given chip?
+
+Chip, published figures -> the same chip with an ``Anchor`` of log-residuals.
+"""
+
+import jax.numpy as jnp
+from jax import Array
+
+from codesign.core.quantities import JoulesPerMac, Scalar
+from codesign.core.solve import bisect
+from codesign.hardware.chip import Anchor, Chip, Published
+from codesign.hardware.silicon import Silicon, silicon
+from codesign.hardware.voltage import operating_point
+from codesign.technology.constants import Technology
+
+GEMM_SIZE = 8192.0  # edge of the square GEMM behind sustained-rate measurements
+
+
+def zero_anchor() -> Anchor:
+    """The anchor of a chip that does not exist yet: no residuals."""
+    return Anchor(
+        area=jnp.zeros(()),
+        static_power=jnp.zeros(()),
+        mac_energy=jnp.zeros(()),
+        sram_bandwidth=jnp.zeros(()),
+        price=jnp.zeros(()),
+        shoreline=jnp.zeros(()),
+        power_density=jnp.zeros(()),
+    )
+
+
+def anchor_chip(chip: Chip, published: Published, technology: Technology) -> Chip:
+    """The chip with residuals such that its metrics equal the published ones.
+
+    r = ln(published / derived), 0 where nothing is published. Limits that the
+    existing chip exceeds (shoreline, power density, SRAM bandwidth) are widened
+    to what it needs.
+    """
+    chip = chip.replace(anchor=zero_anchor())
+    derived = silicon(chip, technology)
+    anchor = chip.anchor.replace(area=_residual(published.area, derived.area))
+    chip = chip.replace(anchor=anchor)
+    sized = silicon(chip, technology)
+    limit = technology.sram.bandwidth_fraction * chip.sram.capacity * sized.clock
+    anchor = anchor.replace(
+        static_power=_residual(
+            published.static_power - sized.memory_power, sized.static_power
+        ),
+        sram_bandwidth=jnp.maximum(0.0, _residual(chip.sram.bandwidth, limit)),
+        shoreline=jnp.maximum(0.0, jnp.log(sized.edge_used / sized.edge_available)),
+        power_density=jnp.maximum(
+            0.0, jnp.log(chip.tdp / sized.area / technology.fab.max_power_density)
+        ),
+        price=_residual(published.price, sized.price),
+    )
+    chip = chip.replace(anchor=anchor)
+    energy = _sustained_mac_energy(chip, published, technology)
+    derived_energy = sized.mac_energy_16bit + sized.delivery_energy * 16.0
+    return chip.replace(
+        anchor=anchor.replace(mac_energy=_residual(energy, derived_energy))
+    )
+
+
+def _residual(published: Scalar, derived: Scalar) -> Array:
+    known = jnp.isfinite(published) & (jnp.asarray(published) > 0)
+    return jnp.where(known, jnp.log(jnp.where(known, published, 1.0) / derived), 0.0)
+
+
+def _sustained_mac_energy(
+    chip: Chip, published: Published, technology: Technology
+) -> JoulesPerMac:
+    """Energy per 16-bit MAC at the operating voltage from a power-limited GEMM.
+
+    eta peak f(V) / f_op = sustained  fixes V;  then
+    e = (TDP - P_static - P_active - P_dram) / (sustained / 2) / (V / V_op)^2
+    """
+    built = silicon(chip, technology)
+    share = published.sustained_compute / (
+        technology.arithmetic.kernel_efficiency * built.peak_compute
+    )
+    drive = bisect(
+        lambda v: operating_point(chip, v).clock_factor - jnp.minimum(share, 1.0),
+        0.0 * chip.voltage,
+        chip.voltage,
+    )
+    point = operating_point(chip, drive)
+    traffic = 3.0 * published.sustained_compute / GEMM_SIZE
+    available = (
+        chip.tdp
+        - built.static_power * point.static_factor
+        - built.memory_power
+        - built.active_power * point.dynamic_factor * point.clock_factor
+        - traffic * byte_energy(built)
+    )
+    return available / (published.sustained_compute / 2) / point.dynamic_factor
+
+
+def byte_energy(built: Silicon) -> Scalar:
+    """Joules for one byte from a DRAM cell to the operand latch."""
+    return built.dram_energy + built.path_energy

@@ -1,0 +1,263 @@
+"""What does a chip become when it is built? Rates, area, power, price.
+
+Chip parameters and technology -> ``Silicon``, every metric anchored to the
+given chip it descends from.
+"""
+
+import jax.numpy as jnp
+
+from codesign.core.quantities import (
+    Bytes,
+    BytesPerSecond,
+    FlopPerSecond,
+    Fraction,
+    JoulesPerByte,
+    JoulesPerMac,
+    KgCo2e,
+    Meters,
+    PerSecond,
+    SquareMeters,
+    Usd,
+    Watts,
+)
+from codesign.core.record import Record
+from codesign.core.smooth import Sharpness, saturate, smooth_min
+from codesign.hardware.chip import Chip
+from codesign.technology.arithmetic import mac_energy, speed
+from codesign.technology.constants import Technology
+from codesign.technology.node import at_node
+
+
+class Silicon(Record):
+    """A built chip at its operating voltage; powers and energies per package."""
+
+    clock: PerSecond
+    peak_compute: FlopPerSecond
+    vector_compute: FlopPerSecond
+    mac_energy_16bit: JoulesPerMac
+    mac_energy_8bit: JoulesPerMac
+    mac_energy_4bit: JoulesPerMac
+    delivery_energy: JoulesPerMac
+    dram_capacity: Bytes
+    dram_bandwidth: BytesPerSecond
+    sram_bandwidth: BytesPerSecond
+    dram_energy: JoulesPerByte
+    path_energy: JoulesPerByte
+    resident_energy: JoulesPerByte
+    static_power: Watts
+    active_power: Watts
+    memory_power: Watts
+    area: SquareMeters
+    die_area: SquareMeters
+    compute_area: SquareMeters
+    sram_area: SquareMeters
+    phy_area: SquareMeters
+    edge_used: Meters
+    edge_available: Meters
+    yield_fraction: Fraction
+    price: Usd
+    carbon: KgCo2e
+
+
+def silicon(
+    chip: Chip, technology: Technology, *, sharpness: Sharpness = None
+) -> Silicon:
+    """Everything that follows from the parameters of a chip.
+
+    peak = 2 macs f,  f = f_ref g(V) / g(V_ref);  areas, powers and prices as in
+    the functions below, each times exp(residual) of the chip's anchor.
+    """
+    style, anchor = chip.style, chip.anchor
+    clock = chip_clock(chip)
+    peak = 2 * chip.compute.macs * clock
+    voltage_factor = (chip.voltage / technology.arithmetic.calibration_voltage) ** 2
+    node_factor = at_node(
+        technology.nodes, technology.nodes.dynamic_energy_factor, node=chip.node
+    )
+    mac_scale = node_factor * voltage_factor * jnp.exp(anchor.mac_energy)
+    parts = area_parts(chip, technology)
+    area = jnp.exp(anchor.area) * sum(parts)
+    die_area = area / chip.dies
+    yielded = die_yield(die_area, chip, technology)
+    limit = (
+        technology.sram.bandwidth_fraction
+        * chip.sram.capacity
+        * clock
+        * jnp.exp(anchor.sram_bandwidth)
+    )
+    return Silicon(
+        clock=clock,
+        peak_compute=peak,
+        vector_compute=style.vector_fraction * peak,
+        mac_energy_16bit=technology.arithmetic.energy_16bit * mac_scale,
+        mac_energy_8bit=technology.arithmetic.energy_8bit * mac_scale,
+        mac_energy_4bit=technology.arithmetic.energy_4bit * mac_scale,
+        delivery_energy=style.delivery_energy * mac_scale,
+        dram_capacity=chip.dram.stacks * chip.dram.stack_capacity,
+        dram_bandwidth=chip.dram.bandwidth,
+        sram_bandwidth=smooth_min(chip.sram.bandwidth, limit, sharpness=sharpness),
+        dram_energy=chip.dram.device_energy,
+        path_energy=style.path_energy * voltage_factor,
+        resident_energy=resident_energy(chip, technology, area=area) * voltage_factor,
+        static_power=jnp.exp(anchor.static_power) * static_power(chip, technology, area),
+        active_power=style.active_power_density
+        * area
+        * (chip.voltage / style.reference_voltage) ** 2,
+        memory_power=chip.dram.standby_power * chip.dram.stacks * chip.dram.stack_capacity,
+        area=area,
+        die_area=die_area,
+        compute_area=parts[0],
+        sram_area=parts[1],
+        phy_area=parts[2],
+        edge_used=edge_used(chip, technology) * jnp.exp(-anchor.shoreline),
+        edge_available=2 * chip.dies * jnp.sqrt(die_area * technology.fab.reticle_aspect),
+        yield_fraction=yielded,
+        price=jnp.exp(anchor.price) * chip_price(chip, technology, area, yielded),
+        carbon=chip_carbon(chip, technology, area, yielded),
+    )
+
+
+def chip_clock(chip: Chip) -> PerSecond:
+    """Clock at the operating voltage, f = f_ref g(V) / g(V_ref)."""
+    style = chip.style
+    return (
+        style.reference_clock
+        * speed(chip.voltage, threshold=style.threshold_voltage)
+        / speed(style.reference_voltage, threshold=style.threshold_voltage)
+    )
+
+
+def area_parts(
+    chip: Chip, technology: Technology
+) -> tuple[SquareMeters, SquareMeters, SquareMeters]:
+    """Area of compute, of SRAM (both with their share of fill) and of the PHYs.
+
+    A_mac = macs a_mac (1 + x formats) s_logic / eta,
+    A_sram = S (a_bulk (1 - phi) + a_fast phi) s_sram / eta,
+    A_phy = stacks a_phy + BW_link a_link
+
+    Assumes: PHY area does not scale with the node.
+    Source: fit to 20 dies from 28 to 4 nm, mean error 10 %, docs/theory/area.md.
+    """
+    nodes, sram, style = technology.nodes, technology.sram, chip.style
+    formats = (
+        1
+        + technology.arithmetic.extra_format_area_fraction
+        * chip.compute.num_extra_formats
+    )
+    logic = at_node(nodes, nodes.logic_area_factor, node=chip.node)
+    cells = at_node(nodes, nodes.sram_area_factor, node=chip.node)
+    fast = chip.sram.fast_fraction
+    mac_area = chip.compute.macs * technology.arithmetic.area_16bit * formats * logic
+    sram_area = (
+        chip.sram.capacity * (sram.bulk_area * (1 - fast) + sram.fast_area * fast) * cells
+    )
+    phy = chip.dram.stacks * chip.dram.phy_area + (
+        chip.link.bandwidth * technology.link.area
+    )
+    return mac_area / style.area_efficiency, sram_area / style.area_efficiency, phy
+
+
+def static_power(chip: Chip, technology: Technology, area: SquareMeters) -> Watts:
+    """Power of an idle, running chip: leakage, clocks, SRAM and link standby.
+
+    P = p_static A V / V_ref + p_leak S + e_standby x 2 BW_link
+
+    Source: intercepts of measured decode power, docs/theory/power.md.
+    """
+    style = chip.style
+    link = technology.link
+    return (
+        style.static_power_density * area * chip.voltage / style.reference_voltage
+        + technology.sram.leakage * chip.sram.capacity
+        + 2 * link.standby_energy * link.standby_fraction * chip.link.bandwidth
+    )
+
+
+def resident_energy(
+    chip: Chip, technology: Technology, *, area: SquareMeters
+) -> JoulesPerByte:
+    """Energy of one byte from a resident SRAM bank to the operand latch.
+
+    e = e_bank + e_wire sqrt(A_die) / 2 + e_local,
+    e_bank = e_0 + e_1 sqrt(S / banks)
+
+    Assumes: the mean distance from a bank to its array is half a die edge,
+    divided over as many banks as compute the operand where it is stored.
+    Source: CACTI and 7 nm anchors, docs/theory/energy.md.
+    """
+    sram = technology.sram
+    bank = sram.bank_energy + sram.bank_energy_root * jnp.sqrt(
+        chip.sram.capacity / sram.bank_capacity
+    )
+    distance = jnp.sqrt(area / chip.dies / sram.bank_capacity) / 2
+    return bank + sram.wire_energy * distance + chip.style.local_path_energy
+
+
+def edge_used(chip: Chip, technology: Technology) -> Meters:
+    """Die edge taken by DRAM stacks and links."""
+    return (
+        chip.dram.stacks * chip.dram.edge + chip.link.bandwidth * technology.link.edge
+    )
+
+
+def die_yield(
+    die_area: SquareMeters, chip: Chip, technology: Technology
+) -> Fraction:
+    """Share of good dies, Y = (1 + A (1 - r) D_0 / a)^-a.
+
+    Assumes: defects in the repairable share r of the area are harvested.
+    Source: negative binomial, Stapper 1983; a and r in configs/technology/fab.yaml.
+    """
+    fab = technology.fab
+    defects = at_node(
+        technology.nodes, technology.nodes.defect_density, node=chip.node
+    ) * die_area * (1 - fab.repairable_fraction)
+    return (1 + defects / fab.yield_clustering) ** -fab.yield_clustering
+
+
+def chip_price(
+    chip: Chip, technology: Technology, area: SquareMeters, yielded: Fraction
+) -> Usd:
+    """Selling price: dies, memory, package, test and power delivery over margin.
+
+    price = (N_die c_wafer / (n_gross Y) / Y_asm + $_dram C + $_int A_int
+             + $_test + $_W TDP) / (1 - margin)
+
+    Source: docs/theory/money.md; bills of material of H100, B200, MI300X.
+    """
+    fab = technology.fab
+    die_area = area / chip.dies
+    usable = fab.wafer_diameter - 2 * fab.edge_exclusion
+    pitch = (jnp.sqrt(die_area) + fab.scribe_lane) ** 2
+    gross = jnp.pi * usable**2 / (4 * pitch) - jnp.pi * usable / jnp.sqrt(2 * pitch)
+    wafer = at_node(technology.nodes, technology.nodes.wafer_price, node=chip.node)
+    dies = chip.dies * wafer / (jnp.maximum(gross, 1.0) * yielded)
+    memory = chip.dram.price * chip.dram.stacks * chip.dram.stack_capacity
+    interposer = saturate(chip.dram.stacks) * (
+        area * fab.interposer_area_factor
+        + chip.dram.stacks * fab.interposer_area_per_stack
+    )
+    parts = (
+        (dies + fab.interposer_price * interposer) / fab.assembly_yield
+        + memory
+        + fab.test_price
+        + fab.power_delivery_price * chip.tdp
+    )
+    return parts / (1 - chip.style.gross_margin)
+
+
+def chip_carbon(
+    chip: Chip, technology: Technology, area: SquareMeters, yielded: Fraction
+) -> KgCo2e:
+    """Embodied carbon of one package: wafer area, memory, packaging.
+
+    Source: ACT (Gupta et al., ISCA 2022) constants, docs/theory/carbon.md.
+    """
+    fab_carbon = at_node(technology.nodes, technology.nodes.fab_carbon, node=chip.node)
+    memory = chip.dram.stacks * chip.dram.stack_capacity
+    return (
+        fab_carbon * area / yielded
+        + technology.datacenter.dram_carbon * memory
+        + technology.fab.package_carbon
+    )

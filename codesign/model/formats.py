@@ -1,0 +1,121 @@
+"""How wide is a number really, and which format does the hardware run?
+
+Bits of a number format -> bits moved per element, the next supported format,
+and values known at 4, 8 and 16 bit read in between. Every function takes
+relaxed bits, so that a search may pass through formats that do not exist.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from codesign.core.errors import InputError
+from codesign.core.quantities import Bits, Factor, Scalar
+from codesign.core.smooth import Sharpness, saturate
+
+TOLERANCE = 1e-6
+
+
+GROUPED_INTEGERS = ("gptq", "awq")
+
+
+def effective_bits(bits: Bits, *, scale_bits: Bits) -> Array:
+    """Bits moved per element, the shared scale of block formats included.
+
+    b_eff = b + b_scale * clip((8 - b) / 4, 0, 1)
+
+    Assumes: formats of 8 and 16 bit carry one scale per tensor or channel,
+    formats of 4 bit and less one per block: MXFP4 8 bit over 32 elements
+    (0.25), NVFP4 8 bit over 16 (0.5).
+    Source: OCP Microscaling Formats (MX) Specification v1.0, 2023.
+
+    Example:
+        >>> float(effective_bits(4.0, scale_bits=0.25))
+        4.25
+        >>> float(effective_bits(8.0, scale_bits=0.25))
+        8.0
+    """
+    return jnp.asarray(bits + scale_bits * saturate((8.0 - bits) / 4.0))
+
+
+def interpolate_by_bits(
+    bits: Bits, *, at_4: Factor, at_8: Factor, at_16: Factor
+) -> Array:
+    """Value at a relaxed width from the values at 4, 8 and 16 bit.
+
+    v(b) = v_4^w_4 * v_8^w_8 * v_16^w_16: log v is piecewise linear in log2 b,
+    hence a power law between two widths, exact at the three, flat outside.
+
+    Assumes: values > 0.
+
+    Example:
+        >>> round(float(interpolate_by_bits(8.0, at_4=4.0, at_8=2.0, at_16=1.0)), 9)
+        2.0
+    """
+    octaves = jnp.log2(jnp.clip(bits, 4.0, 16.0)) - 2.0
+    upper = saturate(octaves - 1.0)
+    lower = saturate(1.0 - octaves)
+    value_4, value_8, value_16 = map(jnp.asarray, (at_4, at_8, at_16))
+    return value_4**lower * value_8 ** (1.0 - lower - upper) * value_16**upper
+
+
+def supported_bits(bits: Scalar, *, sharpness: Sharpness) -> Array:
+    """Width of the format that the hardware runs: 4, 8 or 16 bit.
+
+    Hard: rounded up to the next of the three. Smooth: the width itself,
+    clipped to [4, 16], which agrees with the hard one at the three.
+
+    Assumes: a width above 16 bit runs as 16 bit, one below 4 bit as 4 bit.
+
+    Example:
+        >>> [int(supported_bits(b, sharpness=None)) for b in (3.0, 4.25, 8.0, 9.0)]
+        [4, 8, 8, 16]
+        >>> float(supported_bits(6.0, sharpness=256.0))
+        6.0
+    """
+    if sharpness is not None:
+        return jnp.clip(bits, 4.0, 16.0)
+    above_4 = jnp.asarray(bits) > 4.0 + TOLERANCE
+    above_8 = jnp.asarray(bits) > 8.0 + TOLERANCE
+    return jnp.where(above_8, 16.0, jnp.where(above_4, 8.0, 4.0))
+
+
+def quantized_formats(quantization: Mapping[str, Any] | None) -> dict[str, float]:
+    """Format fields that a Hugging Face ``quantization_config`` sets.
+
+    fp8 quantises weights and activations; MXFP4 keeps 16 bit outside of the
+    expert and FFN weights; GPTQ and AWQ store integers with a 16-bit scale and
+    a zero point per group of weights, (16 + b) / group bits per element.
+
+    Example:
+        >>> quantized_formats({"quant_method": "fp8"})
+        {'weight_bits': 8.0, 'activation_bits': 8.0}
+    """
+    if not quantization:
+        return {}
+    method = quantization.get("quant_method")
+    if method in ("fp8", "fbgemm_fp8"):
+        return {"weight_bits": 8.0, "activation_bits": 8.0}
+    if method == "mxfp4":
+        return {"weight_bits": 4.0, "scale_bits": 0.25, "min_attention_bits": 16.0}
+    if method in GROUPED_INTEGERS:
+        return _grouped_integers(quantization, method)
+    raise InputError(
+        f"quantization_config.quant_method {method!r} is not supported. Known: fp8, "
+        f"fbgemm_fp8, mxfp4, {', '.join(GROUPED_INTEGERS)}. Remove the section to "
+        "import the 16-bit model and set weight_bits and activation_bits yourself."
+    )
+
+
+def _grouped_integers(quantization: Mapping[str, Any], method: str) -> dict[str, float]:
+    needed = {name: quantization.get(name) for name in ("bits", "group_size")}
+    numbers = {k: float(v) for k, v in needed.items() if isinstance(v, int | float)}
+    if absent := sorted(needed.keys() - numbers.keys()):
+        raise InputError(
+            f"quantization_config of method {method!r}: {', '.join(absent)} missing"
+        )
+    bits, group = numbers["bits"], numbers["group_size"]
+    scale = (16.0 + bits) / group if group > 0 else 0.0
+    return {"weight_bits": bits, "scale_bits": scale}

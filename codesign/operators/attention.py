@@ -1,0 +1,190 @@
+"""What work do attention layers do? Grouped-query, windowed and latent.
+
+Model, shard of a step -> rows of the operator table.
+"""
+
+import jax.numpy as jnp
+from jax import Array
+
+from codesign.core.smooth import Sharpness, smooth_max, smooth_min
+from codesign.model.formats import effective_bits
+from codesign.model.parameters import num_attention_layers
+from codesign.model.transformer import Transformer
+from codesign.operators.shard import Shard
+from codesign.operators.table import Row, RowKind, row
+
+QKV = RowKind("qkv projection", weight=1)
+OUTPUT = RowKind("output projection", weight=1)
+DECODE = RowKind("decode attention", cache=1, kernels=3, fixed_math=1)
+DECODE_WINDOW = RowKind("decode attention, window", cache=1, kernels=3, fixed_math=1)
+PREFILL = RowKind("prefill attention", cache=1, kernels=3, fixed_math=1)
+PREFILL_WINDOW = RowKind("prefill attention, window", cache=1, kernels=3, fixed_math=1)
+LATENT_DOWN = RowKind("latent down projection", weight=1)
+LATENT_QUERY = RowKind("latent query projection", weight=1)
+LATENT_ABSORB = RowKind("latent key and value projection", weight=1)
+LATENT_OUTPUT = RowKind("latent output projection", weight=1)
+LATENT_DECODE = RowKind("latent decode attention", cache=1, kernels=3, fixed_math=1)
+LATENT_PREFILL = RowKind("latent prefill attention", cache=1, kernels=3, fixed_math=1)
+
+SOFTMAX_FLOPS = 5.0  # scale, subtract the maximum, exponentiate, add, divide
+
+
+def linear_bits(model: Transformer, *, attention: bool, sharpness: Sharpness) -> Array:
+    """Effective stored bits of a linear layer's weights, scales included."""
+    bits = effective_bits(model.weight_bits, scale_bits=model.scale_bits)
+    if not attention:
+        return bits
+    return smooth_max(bits, model.min_attention_bits, sharpness=sharpness)
+
+
+def attention_rows(
+    model: Transformer, shard: Shard, *, sharpness: Sharpness
+) -> list[Row]:
+    """Rows of grouped-query and latent attention; a class without layers is 0.
+
+    GQA: q heads of one KV head form the rows of a product with its cached keys
+    and values, so ``cols`` is the context and ``inner`` twice the head size.
+    """
+    grouped = _grouped(model, shard, sharpness=sharpness)
+    return grouped + _latent(model, shard, sharpness=sharpness)
+
+
+def _grouped(model: Transformer, shard: Shard, *, sharpness: Sharpness) -> list[Row]:
+    layers = num_attention_layers(model) * (1 - model.latent_fraction)
+    layers = layers * shard.layer_share
+    window_layers = model.num_window_layers * shard.layer_share
+    window_layers = window_layers * (1 - model.latent_fraction)
+    full_layers = layers - window_layers
+    heads = model.num_heads / shard.tensor
+    query, cached = heads * model.head_size, 2 * shard.kv_heads * model.head_size
+    projection = _projection(model, shard, sharpness=sharpness)
+    qkv = row(
+        QKV, count=layers, cols=query + cached, inner=model.hidden_size, **projection
+    )
+    output = row(
+        OUTPUT, count=layers, cols=model.hidden_size, inner=query, **projection
+    )
+    cache: dict[str, Array | float] = {
+        "inner": 2 * model.head_size,
+        "stored_bits": model.kv_bits,
+    }
+    group = heads / shard.kv_heads
+    kinds = (
+        (DECODE, DECODE_WINDOW, shard.sequences, 1.0, shard.context),
+        (PREFILL, PREFILL_WINDOW, shard.prompts, None, shard.prefill_context),
+    )
+    rows = [qkv, output]
+    for full, windowed, sequences, queries, context in kinds:
+        tokens = shard.prefill_tokens if queries is None else sequences
+        per_sequence = _per_sequence(shard) if queries is None else 1.0
+        near = smooth_min(context + 1.0, model.window_size + 1.0, sharpness=sharpness)
+        for kind, count, span in (
+            (full, full_layers, context),
+            (windowed, window_layers, near),
+        ):
+            rows.append(
+                row(
+                    kind,
+                    count=count,
+                    copies=sequences * shard.kv_heads,
+                    rows=per_sequence * group,
+                    cols=span,
+                    vector_flops=SOFTMAX_FLOPS * tokens * heads * span,
+                    **cache,
+                )
+            )
+    return rows
+
+
+def _latent(model: Transformer, shard: Shard, *, sharpness: Sharpness) -> list[Row]:
+    layers = num_attention_layers(model) * model.latent_fraction * shard.layer_share
+    heads = model.num_heads / shard.tensor
+    latent = model.latent
+    key = latent.nope_size + latent.rope_size
+    query_inner = jnp.where(
+        latent.query_rank > 0, latent.query_rank, model.hidden_size
+    )
+    projection = _projection(model, shard, sharpness=sharpness)
+    shared = latent.kv_rank + latent.rope_size
+    absorbed = latent.kv_rank + shared
+    plain = key + latent.value_size
+    safe_absorbed = jnp.maximum(absorbed, 1.0)
+    safe_plain = jnp.maximum(plain, 1.0)
+    return [
+        row(
+            LATENT_DOWN,
+            count=layers,
+            cols=latent.query_rank + shared,
+            inner=model.hidden_size,
+            **projection,
+        ),
+        row(
+            LATENT_QUERY,
+            count=layers,
+            cols=heads * key,
+            inner=query_inner,
+            **projection,
+        ),
+        row(
+            LATENT_ABSORB,
+            count=layers,
+            cols=heads * (latent.nope_size + latent.value_size),
+            inner=latent.kv_rank,
+            **projection,
+        ),
+        row(
+            LATENT_OUTPUT,
+            count=layers,
+            cols=model.hidden_size,
+            inner=heads * latent.value_size,
+            **projection,
+        ),
+        row(
+            LATENT_DECODE,
+            count=layers,
+            copies=shard.sequences,
+            rows=heads,
+            cols=shard.context,
+            inner=absorbed,
+            stored_bits=model.kv_bits,
+            stored_factor=shared / safe_absorbed,
+            vector_flops=SOFTMAX_FLOPS * shard.sequences * heads * shard.context,
+        ),
+        row(
+            LATENT_PREFILL,
+            count=layers,
+            copies=shard.prompts,
+            rows=_per_sequence(shard) * heads,
+            cols=shard.prefill_context,
+            inner=plain,
+            stored_bits=model.kv_bits,
+            stored_factor=shared / safe_plain,
+            vector_flops=SOFTMAX_FLOPS
+            * shard.prefill_tokens
+            * heads
+            * shard.prefill_context,
+        ),
+    ]
+
+
+def _projection(
+    model: Transformer, shard: Shard, *, sharpness: Sharpness
+) -> dict[str, Array | float]:
+    bits = linear_bits(model, attention=True, sharpness=sharpness)
+    return {
+        "rows": shard.tokens,
+        "stored_bits": bits,
+        "activation_bits": model.activation_bits,
+        "math_bits": smooth_max(
+            smooth_max(
+                model.weight_bits, model.min_attention_bits, sharpness=sharpness
+            ),
+            model.activation_bits,
+            sharpness=sharpness,
+        ),
+    }
+
+
+def _per_sequence(shard: Shard) -> Array:
+    """Prefill tokens per prompt in the step; 0 where there are none."""
+    return shard.prefill_tokens / jnp.maximum(shard.prompts, 1e-6)

@@ -1,0 +1,190 @@
+"""What is a row of the operator table, and how much work is it?
+
+A row is one kind of operator of one layer kind on one chip, after tensor,
+expert and pipeline parallelism, with a count of executions per step. Shapes,
+operand formats and copies are filled in by the files beside this one; FLOP,
+bytes by level and messages are derived here for all rows at once.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from codesign.core.quantities import Bits, Bytes, Count, Factor, Flop, Fraction, Macs
+from codesign.core.record import Record
+from codesign.core.smooth import Sharpness, round_up, smooth_max
+
+
+class OperatorTable(Record):
+    """Shapes, formats and copies; every field has one entry per row.
+
+    One execution does ``copies`` products of (rows x inner) by (inner x cols).
+    Each copy has a stored operand of cols x inner elements, times
+    ``stored_factor`` where parts of it are shared (latent attention).
+    ``vector_flops`` runs on the vector units, ``traffic`` adds bytes that are
+    no operand (sampling, norms), ``message_bytes`` go to each of
+    ``num_peers`` other chips' shares in ``num_messages`` collectives.
+    """
+
+    count: Count
+    copies: Count
+    rows: Count
+    cols: Count
+    inner: Count
+    stored_bits: Bits
+    activation_bits: Bits
+    math_bits: Bits
+    stored_factor: Factor
+    vector_flops: Flop
+    traffic: Bytes
+    message_bytes: Bytes
+    num_messages: Count
+    num_peers: Count
+    hot_factor: Factor
+
+
+class RowKind(NamedTuple):
+    """What is fixed about a row: name, phase share, operand class, kernels.
+
+    ``weight``, ``cache`` and ``prefill`` are 0 or 1: the stored operand is a
+    weight, is KV cache or state, the row works on prefill tokens only.
+    ``kernels`` counts launches per execution, ``expert_kernels`` the grouped
+    kernels of expert layers.
+    """
+
+    name: str
+    weight: float = 0.0
+    cache: float = 0.0
+    kernels: float = 1.0
+    expert_kernels: float = 0.0
+    fixed_math: float = 0.0
+
+
+class Work(Record):
+    """Work of each row per step and chip, all executions together.
+
+    ``macs`` are useful, ``padded_macs`` executed with idle lanes of the tile;
+    weight, cache and activation bytes are what the operand levels must move.
+    """
+
+    flops: Flop
+    macs: Macs
+    padded_macs: Macs
+    hot_macs: Macs
+    weight_bytes: Bytes
+    hot_weight_bytes: Bytes
+    cache_bytes: Bytes
+    activation_bytes: Bytes
+    extra_bytes: Bytes
+    vector_flops: Flop
+    message_bytes: Bytes
+    num_messages: Count
+    num_peers: Count
+
+
+ROW_FIELDS = tuple(OperatorTable.__dataclass_fields__)
+DEFAULTS = {
+    "copies": 1.0,
+    "rows": 0.0,
+    "cols": 0.0,
+    "inner": 0.0,
+    "stored_bits": 16.0,
+    "activation_bits": 16.0,
+    "math_bits": 16.0,
+    "stored_factor": 1.0,
+    "vector_flops": 0.0,
+    "traffic": 0.0,
+    "message_bytes": 0.0,
+    "num_messages": 0.0,
+    "num_peers": 0.0,
+    "hot_factor": 1.0,
+}
+
+
+class Row(NamedTuple):
+    """One row while the table is built: its kind and the fields it sets."""
+
+    kind: RowKind
+    fields: dict[str, Array | float]
+
+
+def row(kind: RowKind, **fields: Array | float) -> Row:
+    """A row; fields that are not given keep the neutral value."""
+    return Row(kind, {**DEFAULTS, **fields})
+
+
+def stack_rows(rows: list[Row], kinds: tuple[RowKind, ...]) -> OperatorTable:
+    """The table of a list of rows, which must have the given kinds in order."""
+    assert tuple(r.kind for r in rows) == kinds
+    return OperatorTable(
+        **{name: jnp.stack([jnp.asarray(r.fields[name], jnp.float64) for r in rows])
+           for name in ROW_FIELDS}
+    )
+
+
+def kind_column(kinds: tuple[RowKind, ...], name: str) -> np.ndarray:
+    """One fixed property of all rows as a constant array."""
+    return np.array([getattr(kind, name) for kind in kinds])
+
+
+class Tiles(Record):
+    """Tile of the matrix units and the SRAM that holds operands of one product."""
+
+    rows: Count
+    cols: Count
+    inner: Count
+    capacity: Bytes
+    activation_share: Fraction
+
+
+def work(
+    table: OperatorTable, kinds: tuple[RowKind, ...], *, tiles: Tiles, sharpness: Sharpness
+) -> Work:
+    """FLOP, bytes by operand and messages of every row.
+
+    F = 2 count copies M N K,  stored = count copies N K b_s / 8,
+    activations = count copies M (N + K) b_a / 8, raised to the IO bound
+    2 M N K / sqrt(S) of a product whose operands do not fit in S.
+
+    Assumes: stored operands are read once per execution and copy.
+    Source: Hong and Kung, "The red-blue pebble game", STOC 1981, for the bound.
+    """
+    runs = table.count * table.copies
+    macs = runs * table.rows * table.cols * table.inner
+    padded = (
+        runs
+        * _pad(table.rows, tiles.rows, sharpness)
+        * _pad(table.cols, tiles.cols, sharpness)
+        * _pad(table.inner, tiles.inner, sharpness)
+    )
+    padded = jnp.where(macs > 0, padded, 0.0)
+    stored = runs * table.cols * table.inner * table.stored_bits / 8
+    stored = stored * table.stored_factor
+    weight = stored * kind_column(kinds, "weight")
+    moved = runs * table.rows * (table.cols + table.inner) * table.activation_bits / 8
+    moved = moved * (1 - kind_column(kinds, "cache"))
+    elements = 8 * tiles.capacity / table.activation_bits
+    bound = 2 * macs / jnp.sqrt(elements) * table.activation_bits / 8
+    bound = bound * kind_column(kinds, "weight")
+    activations = smooth_max(moved, jnp.maximum(bound - stored, 0.0), sharpness=sharpness)
+    return Work(
+        flops=2 * macs,
+        macs=macs,
+        padded_macs=padded,
+        hot_macs=padded * table.hot_factor,
+        weight_bytes=weight,
+        hot_weight_bytes=weight * table.hot_factor,
+        cache_bytes=stored * kind_column(kinds, "cache"),
+        activation_bytes=activations * tiles.activation_share,
+        extra_bytes=table.count * table.traffic,
+        vector_flops=table.count * table.vector_flops,
+        message_bytes=table.count * table.message_bytes,
+        num_messages=table.count * table.num_messages,
+        num_peers=table.num_peers,
+    )
+
+
+def _pad(size: Count, tile: Count, sharpness: Sharpness) -> Array:
+    return round_up(size, multiple=tile, sharpness=sharpness)

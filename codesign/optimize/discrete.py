@@ -1,0 +1,129 @@
+"""How does a relaxed optimum become a design that can be built?
+
+Relaxed lanes -> neighbouring combinations of choices, legal values, and a
+neighbourhood search on the hard model.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codesign.optimize.space import Floats, Space
+
+Mask = NDArray[np.bool_]
+FEASIBLE = 1e-6  # largest ln(use / limit) that counts as kept
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Legal designs with their hard objective and worst violation."""
+
+    values: Floats
+    objective: Floats
+    violation: Floats
+
+    def order(self) -> NDArray[np.intp]:
+        """Indices from best to worst: feasible by objective, then by violation."""
+        infeasible = self.violation > FEASIBLE
+        worst = np.where(infeasible, self.violation, 0.0)
+        value = np.where(np.isfinite(self.objective), self.objective, np.inf)
+        return np.lexsort((value, worst, infeasible))
+
+    def best(self, count: int) -> "Pool":
+        """The first designs in order."""
+        return self.take(self.order()[:count])
+
+    def take(self, index: NDArray[np.intp]) -> "Pool":
+        """The designs at the given indices."""
+        return Pool(self.values[index], self.objective[index], self.violation[index])
+
+    def join(self, other: "Pool") -> "Pool":
+        """Both pools, each distinct design once."""
+        values = np.concatenate([self.values, other.values])
+        _, first = np.unique(values.round(12), axis=0, return_index=True)
+        return Pool(
+            values,
+            np.concatenate([self.objective, other.objective]),
+            np.concatenate([self.violation, other.violation]),
+        ).take(first)
+
+    def distinct(self, count: int, *, columns: Mask) -> "Pool":
+        """The best designs, at most a few for each combination of the columns."""
+        order = self.order()
+        keys = [tuple(self.values[i, columns].round(9)) for i in order]
+        seen: dict[tuple[float, ...], int] = {}
+        chosen: list[int] = []
+        for index, key in zip(order, keys, strict=True):
+            if seen.setdefault(key, 0) < PER_COMBINATION:
+                seen[key] += 1
+                chosen.append(int(index))
+        return self.take(np.array(chosen[:count], int))
+
+
+PER_COMBINATION = 2
+
+
+def neighbours(
+    space: Space, values: Floats, *, mask: Mask, count: int, rng: np.random.Generator
+) -> Floats:
+    """Combinations of choices around given designs, ``count`` of them.
+
+    The first copies round every choice to its nearest value; the others move
+    a few choices by one place in their list.
+    """
+    picks = np.arange(count) % len(values)
+    moved = space.round(values[picks], mask=mask & space.coarse)
+    coarse = np.flatnonzero(mask & space.coarse)
+    if not coarse.size:
+        return moved
+    fresh = np.arange(count) >= len(values)
+    number = rng.integers(1, 4, size=count)
+    for lane in np.flatnonzero(fresh):
+        for column in rng.choice(coarse, size=min(number[lane], coarse.size), replace=False):
+            moved[lane, column] = _shift(space, column, moved[lane, column], rng)
+    return moved
+
+
+def _shift(
+    space: Space, column: int, value: float, rng: np.random.Generator
+) -> float:
+    options = np.sort(np.array(space.variables[column].choices, float))
+    here = int(np.argmin(np.abs(np.log(options) - np.log(value))))
+    there = np.clip(here + rng.choice([-1, 1]), 0, len(options) - 1)
+    return float(options[there])
+
+
+def mutate(
+    space: Space,
+    values: Floats,
+    *,
+    mask: Mask,
+    scale: float,
+    copies: int,
+    rng: np.random.Generator,
+) -> Floats:
+    """Legal variations of each design: a few variables moved at random.
+
+    Listed choices step by one place, integers and multiples by whole steps,
+    continuous variables by a factor; ``scale`` is the spread as a share of the
+    box.
+    """
+    lanes = np.repeat(values, copies, axis=0)
+    count, width = lanes.shape
+    chance = rng.uniform(0.05, 0.5, size=(count, 1))
+    moving = (rng.uniform(size=(count, width)) < chance) & mask
+    spread = scale * rng.lognormal(0.0, 1.0, size=(count, 1))
+    jump = np.exp(rng.normal(size=(count, width)) * spread * (space.high - space.low))
+    lanes = np.where(moving & ~space.coarse, lanes * jump, lanes)
+    for column in np.flatnonzero(mask & space.coarse):
+        shifted = moving[:, column] & (rng.uniform(size=count) < 0.25)
+        for lane in np.flatnonzero(shifted):
+            lanes[lane, column] = _shift(space, int(column), lanes[lane, column], rng)
+    for column in np.flatnonzero(mask & space.fine):
+        step = space.variables[column].multiple or 1.0
+        stuck = moving[:, column] & (
+            np.abs(lanes[:, column] - values.repeat(copies, axis=0)[:, column]) < step / 2
+        )
+        lanes[stuck, column] += step * rng.choice([-1, 1], size=int(stuck.sum()))
+    return space.round(lanes, mask=mask)

@@ -1,0 +1,125 @@
+"""Which designs may the search visit? Variables, their box and legal values.
+
+Free variables of a study -> unit-box coordinates, designs, legal values.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from codesign.config.study import Study, Variable
+from codesign.core.paths import get_path
+from codesign.serving.design import Design, set_parameter
+
+Floats = NDArray[np.float64]
+GOVERNOR = ("deployment.decode_voltage", "deployment.prefill_voltage")
+
+
+@dataclass(frozen=True)
+class Space:
+    """Variables in a fixed order with their box in log coordinates.
+
+    ``coarse`` marks listed choices, which the discrete stage enumerates;
+    ``fine`` integers and multiples, which are rounded; the rest is continuous.
+    """
+
+    variables: tuple[Variable, ...]
+    low: Floats
+    high: Floats
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Dotted paths of the variables."""
+        return tuple(v.path for v in self.variables)
+
+    @property
+    def coarse(self) -> NDArray[np.bool_]:
+        """Which variables take values from a list."""
+        return np.array([bool(v.choices) for v in self.variables])
+
+    @property
+    def fine(self) -> NDArray[np.bool_]:
+        """Which variables are integers or multiples."""
+        return np.array(
+            [(v.integer or v.multiple > 0) and not v.choices for v in self.variables]
+        )
+
+    def select(self, prefixes: Sequence[str]) -> NDArray[np.bool_]:
+        """Mask of the variables under any prefix, governor always included."""
+        wanted = (*prefixes, *GOVERNOR)
+        return np.array([v.path.startswith(wanted) for v in self.variables])
+
+    def encode(self, values: Floats) -> Floats:
+        """Unit-box coordinates of values, u = (ln v - ln lo) / (ln hi - ln lo)."""
+        return (np.log(values) - self.low) / (self.high - self.low)
+
+    def decode(self, points: Floats) -> Floats:
+        """Values of unit-box coordinates."""
+        return np.exp(self.low + points * (self.high - self.low))
+
+    def values_of(self, design: Design) -> Floats:
+        """Values of the variables in a design."""
+        return np.array([float(get_path(design, path)) for path in self.paths])
+
+    def round(self, values: Floats, *, mask: NDArray[np.bool_]) -> Floats:
+        """Nearest legal values of the masked variables, bounds kept."""
+        legal = np.array(values, float)
+        for index, variable in enumerate(self.variables):
+            if mask[index]:
+                legal[..., index] = _nearest(variable, legal[..., index])
+        return self._couple(legal, mask)
+
+    def _couple(self, values: Floats, mask: NDArray[np.bool_]) -> Floats:
+        position = {path: i for i, path in enumerate(self.paths)}
+        for index, variable in enumerate(self.variables):
+            other = position.get(variable.high_path or "")
+            if mask[index] and other is not None:
+                bound = variable.high_factor * values[..., other]
+                values[..., index] = np.minimum(values[..., index], bound)
+        return values
+
+
+def build_space(study: Study) -> Space:
+    """Space of a study: its free variables and the two governor voltages."""
+    style = study.baseline.chip.style
+    ceiling = max(
+        [float(style.max_voltage)]
+        + [v.high for v in study.free if v.path == "chip.voltage"]
+    )
+    governed = tuple(
+        Variable(
+            path=path,
+            unit="V",
+            low=0.1 * float(style.min_voltage),
+            high=ceiling,
+        )
+        for path in GOVERNOR
+    )
+    variables = (*study.free, *governed)
+    return Space(
+        variables=variables,
+        low=np.log([v.low for v in variables]),
+        high=np.log([v.high for v in variables]),
+    )
+
+
+def place(design: Design, paths: Sequence[str], values: Array) -> Design:
+    """The design with the variables at the given values (traceable)."""
+    for index, path in enumerate(paths):
+        design = set_parameter(design, path, values[index])
+    return design
+
+
+def _nearest(variable: Variable, values: Floats) -> Floats:
+    if variable.choices:
+        options = np.array(variable.choices, float)
+        distance = np.abs(np.log(values[..., None]) - np.log(options))
+        return options[np.argmin(distance, axis=-1)]
+    step = variable.multiple or (1.0 if variable.integer else 0.0)
+    if not step:
+        return np.clip(values, variable.low, variable.high)
+    first, last = np.ceil(variable.low / step), np.floor(variable.high / step)
+    return step * np.clip(np.round(values / step), first, last)

@@ -1,0 +1,161 @@
+"""Which numbers does the quality law need? Constants with the same shape per draw.
+
+Values come from ``configs/quality/``; every leaf may carry a leading axis of
+draws, over which ``jax.vmap`` maps. Losses are in nats per token.
+"""
+
+from typing import Annotated
+
+from codesign.core.quantities import (
+    Bits,
+    Count,
+    Factor,
+    Fraction,
+    Ratio,
+    Scalar,
+    Tokens,
+    Unit,
+)
+from codesign.core.record import Record
+
+Nats = Annotated[Scalar, Unit("1")]
+
+
+class Laws(Record):
+    """Base laws L = E + A N^-alpha + B D^-beta; each leaf has one entry per law.
+
+    ``weight`` sums to 1 over the laws. ``delta_scale`` converts surcharges,
+    which are calibrated in nats of the first law, into nats of each law.
+    """
+
+    irreducible_loss: Nats
+    size_coefficient: Factor
+    size_exponent: Factor
+    data_coefficient: Factor
+    data_exponent: Factor
+    weight: Fraction
+    delta_scale: Factor
+
+
+class Repetition(Record):
+    """What tokens are worth when ``unique_tokens`` have to be read again."""
+
+    unique_tokens: Tokens
+    decay_epochs: Factor
+
+
+class ExpertConstants(Record):
+    """What total parameters of a mixture of experts are worth.
+
+    ``exponent`` (kappa) of the saturating sparsity, ``granularity_gain`` (g)
+    at ``best_granularity``, and ``tokens_per_parameter`` (mu) below which
+    experts starve. ``softness`` rounds the kinks of the granularity bonus.
+    """
+
+    exponent: Factor
+    granularity_gain: Factor
+    best_granularity: Ratio
+    tokens_per_parameter: Factor
+    max_sparsity: Ratio
+    softness: Factor
+
+
+class ShapeConstants(Record):
+    """What depth, width and the balance of layers cost in ln N."""
+
+    aspect_penalty: Factor
+    best_aspect: Ratio
+    depth_scale: Count
+    ffn_penalty: Factor
+    best_ffn_ratio: Ratio
+
+
+class AttentionConstants(Record):
+    """What sharing KV heads and dropping attention layers cost."""
+
+    kv_share_price: Nats
+    hybrid_price: Nats
+    attention_scale: Fraction
+
+
+class VocabularyConstants(Record):
+    """Best number of vocabulary parameters, N_v = best (N / size)^exponent."""
+
+    best_parameters: Count
+    best_at_size: Count
+    best_exponent: Factor
+    price: Nats
+    price_at_size: Count
+    price_exponent: Factor
+
+
+class PrecisionConstants(Record):
+    """What post-training quantisation costs, in nats of WikiText.
+
+    ``text_factor`` (lambda) converts those into nats of the laws.
+    """
+
+    text_factor: Factor
+    reference_tokens: Tokens
+    reference_bits: Bits
+    full_bits: Bits
+    weight_price: Nats
+    activation_price: Nats
+    bits_per_efold: Bits
+    token_exponent: Factor
+    kv_price: Nats
+    kv_bits_per_efold: Bits
+    kv_token_exponent: Factor
+
+
+class Head(Record):
+    """Loss -> benchmark score in [0, 1] by a sigmoid, one entry per law.
+
+    Recipes improve by ``recipe_growth`` in ln of compute a year; scores are of
+    a recipe ``recipe_years`` younger than that of the fit.
+    """
+
+    laws: Laws
+    floor: Fraction
+    ceiling: Fraction
+    middle_loss: Nats
+    width: Nats
+    recipe_growth: Ratio
+    recipe_years: Ratio
+
+
+class Range(Record):
+    """An interval of a pure number in which the evidence for the law lies."""
+
+    low: Ratio
+    high: Ratio
+
+
+class Limits(Record):
+    """Validity of the law; outside it a value is an extrapolation."""
+
+    aspect: Range
+    layers: Range
+    active_parameters: Range
+    granularity: Range
+    token_ratio: Range
+    sparsity: Ratio
+    weight_bits: Bits
+    activation_bits: Bits
+    kv_bits: Bits
+    attention_share: Fraction
+    window_size: Tokens
+
+
+class QualityConstants(Record):
+    """Everything the quality law needs beside the model."""
+
+    laws: Laws
+    repetition: Repetition
+    experts: ExpertConstants
+    shape: ShapeConstants
+    attention: AttentionConstants
+    vocabulary: VocabularyConstants
+    precision: PrecisionConstants
+    mmlu: Head
+    limits: Limits

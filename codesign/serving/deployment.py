@@ -1,0 +1,25 @@
+"""How are the chips of a system used? Parallelism, batch and power."""
+
+from codesign.core.quantities import Count, Volts, Watts
+from codesign.core.record import Record
+
+
+class Deployment(Record):
+    """Placement of one model on a system.
+
+    ``batch`` counts running sequences of all replicas together;
+    num_chips / (tensor_parallel * pipeline_parallel) replicas share it.
+    ``expert_parallel`` splits experts over ranks; the chips of an expert group
+    beyond it split each expert's width. ``prefill_voltage`` and
+    ``decode_voltage`` are what the governor sets per kind of step: variables
+    in a search, roots in ``evaluate``; below the style's minimum they stand
+    for a lower clock at constant voltage.
+    """
+
+    tensor_parallel: Count
+    pipeline_parallel: Count
+    expert_parallel: Count
+    batch: Count
+    power_limit: Watts
+    prefill_voltage: Volts
+    decode_voltage: Volts

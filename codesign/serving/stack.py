@@ -1,0 +1,41 @@
+"""How well does software use the chip? Efficiencies and overheads of a stack.
+
+Fitted to measured rows by ``calibrate``; one stack for all chips when chips
+are compared, the chip's own when a measurement is predicted.
+"""
+
+from codesign.core.quantities import Bytes, Count, Factor, Fraction, Seconds, Tokens
+from codesign.core.record import Record
+
+
+class Stack(Record):
+    """Efficiencies (shares of a rate) and overheads (seconds per occurrence).
+
+    Host times do not scale with the chip; kernel times scale with 1 / clock.
+    ``time_factor_16bit`` and its kin multiply GEMM time per format class.
+    """
+
+    compute_efficiency: Fraction
+    dram_efficiency: Fraction
+    sram_efficiency: Fraction
+    link_efficiency: Fraction
+    attention_factor: Factor
+    time_factor_16bit: Factor
+    time_factor_8bit: Factor
+    time_factor_4bit: Factor
+    kernel_time: Seconds
+    expert_kernel_time: Seconds
+    layer_time: Seconds
+    expert_layer_time: Seconds
+    collective_time: Seconds
+    step_time: Seconds
+    sequence_time: Seconds
+    sampling_traffic: Bytes
+    graph_tokens: Tokens
+    eager_layer_time: Seconds
+    eager_expert_layer_time: Seconds
+    chunk_tokens: Tokens
+    prefill_clumping: Factor
+    memory_fraction: Fraction
+    kv_block: Tokens
+    routing_skew: Count

@@ -1,0 +1,138 @@
+"""What do physics and the fab offer? Constants of nature, fab and data centre.
+
+Values come from ``configs/technology/`` with unit, source and spread; every
+leaf may carry a lane axis, so draws and sweeps of technology never recompile.
+"""
+
+from codesign.core.quantities import (
+    Count,
+    Factor,
+    Fraction,
+    JoulesPerByte,
+    JoulesPerByteMeter,
+    JoulesPerByteRootByte,
+    JoulesPerMac,
+    KgCo2e,
+    KgCo2ePerByte,
+    KgCo2ePerJoule,
+    KgCo2ePerSquareMeter,
+    Meters,
+    MeterSecondsPerByte,
+    PerSecond,
+    PerSquareMeter,
+    Seconds,
+    SquareMeters,
+    SquareMeterSecondsPerByte,
+    SquareMetersPerByte,
+    SquareMetersPerMac,
+    Usd,
+    UsdPerByte,
+    UsdPerJoule,
+    UsdPerSquareMeter,
+    UsdPerWatt,
+    Volts,
+    Watts,
+    WattsPerByte,
+    WattsPerSquareMeter,
+)
+from codesign.core.record import Record
+
+
+class NodeTable(Record):
+    """Process nodes, ascending; each column has one entry per node."""
+
+    node: Meters
+    logic_area_factor: Factor
+    sram_area_factor: Factor
+    dynamic_energy_factor: Factor
+    wafer_price: Usd
+    defect_density: PerSquareMeter
+    fab_carbon: KgCo2ePerSquareMeter
+
+
+class Arithmetic(Record):
+    """Multiply-accumulate at N7 and the calibration voltage, without delivery.
+
+    ``kernel_efficiency`` is the share of the clock-limited peak that a large
+    16-bit GEMM reaches when power does not limit it.
+    """
+
+    energy_16bit: JoulesPerMac
+    energy_8bit: JoulesPerMac
+    energy_4bit: JoulesPerMac
+    area_16bit: SquareMetersPerMac
+    extra_format_area_fraction: Fraction
+    calibration_voltage: Volts
+    kernel_efficiency: Fraction
+
+
+class SramTechnology(Record):
+    """On-chip memory at N7."""
+
+    bulk_area: SquareMetersPerByte
+    fast_area: SquareMetersPerByte
+    bank_energy: JoulesPerByte
+    bank_energy_root: JoulesPerByteRootByte
+    bank_capacity: Count
+    leakage: WattsPerByte
+    bandwidth_fraction: Fraction
+    wire_energy: JoulesPerByteMeter
+
+
+class LinkTechnology(Record):
+    """Chip-to-chip serial links."""
+
+    area: SquareMeterSecondsPerByte
+    edge: MeterSecondsPerByte
+    standby_energy: JoulesPerByte
+    standby_fraction: Fraction
+
+
+class Fab(Record):
+    """Wafers, yield and package."""
+
+    reticle_area: SquareMeters
+    reticle_aspect: Factor
+    wafer_diameter: Meters
+    edge_exclusion: Meters
+    scribe_lane: Meters
+    yield_clustering: Count
+    repairable_fraction: Fraction
+    interposer_price: UsdPerSquareMeter
+    interposer_area_per_stack: SquareMeters
+    interposer_area_factor: Factor
+    assembly_yield: Fraction
+    test_price: Usd
+    power_delivery_price: UsdPerWatt
+    package_carbon: KgCo2e
+    max_power_density: WattsPerSquareMeter
+
+
+class Datacenter(Record):
+    """Server, facility and money around the chips."""
+
+    server_price_factor: Factor
+    network_price_fraction: Fraction
+    lifetime: Seconds
+    interest_rate: PerSecond
+    electricity_price: UsdPerJoule
+    power_usage_effectiveness: Factor
+    facility_price: UsdPerWatt
+    facility_lifetime: Seconds
+    host_power: Watts
+    conversion_efficiency: Fraction
+    fan_fraction: Fraction
+    grid_carbon: KgCo2ePerJoule
+    dram_carbon: KgCo2ePerByte
+    utilization: Fraction
+
+
+class Technology(Record):
+    """Everything a design cannot choose but only be built in."""
+
+    nodes: NodeTable
+    arithmetic: Arithmetic
+    sram: SramTechnology
+    link: LinkTechnology
+    fab: Fab
+    datacenter: Datacenter
