@@ -15,11 +15,11 @@ from codesign.config.records import build_record
 from codesign.config.yaml import Problems, problems_of, read_yaml
 from codesign.core.checks import check_x64
 from codesign.core.errors import InputError
-from codesign.core.paths import path_units
 from codesign.core.quantities import Count, Tokens
 from codesign.core.record import Record
 from codesign.quality.constants import (
     AttentionConstants,
+    Curve,
     ExpertConstants,
     Head,
     Laws,
@@ -159,15 +159,12 @@ def _read_head(
     problems.raise_if_any()
     chosen = jnp.asarray([names.index(name) for name in data])
     own: Laws = jax.tree.map(lambda leaf: leaf[chosen], laws)
-    unset = dict.fromkeys((f"laws.{name}" for name in path_units(Laws)), 0.0)
     built = [
-        build_record(
-            Head, entry, problems=problems, prefix=f"mmlu.{name}", defaults=unset
-        )
+        build_record(Curve, entry, problems=problems, prefix=f"mmlu.{name}")
         for name, entry in data.items()
     ]
-    head = _stack([_stop_at_none(entry, problems) for entry in built])
-    return head.replace(laws=_normalise(own))
+    curve = _stack([_stop_at_none(entry, problems) for entry in built])
+    return Head(laws=_normalise(own), curve=curve)
 
 
 def _scale_laws(laws: Laws, anchor: _Anchor) -> Laws:

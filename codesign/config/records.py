@@ -8,11 +8,14 @@ entry that adds what is known of it: ``{value: 3.35 TB/s, source: ...}``.
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_type_hints
 
+import jax.numpy as jnp
+
 from codesign.config.units import parse_quantity
 from codesign.config.yaml import Problems
+from codesign.core.checks import check_x64
 from codesign.core.errors import UnitError
 from codesign.core.quantities import Unit, unit_of
-from codesign.core.record import Record, as_float64
+from codesign.core.record import Record
 
 _R = TypeVar("_R", bound=Record)
 
@@ -104,7 +107,8 @@ def read_values(
 
 def record_from_values(record_type: type[_R], values: dict[str, Any]) -> _R:
     """A record with float64 leaves from SI values by dotted path."""
-    return as_float64(_assemble(record_type, values, path=""))
+    check_x64()
+    return _assemble(record_type, values, path="")
 
 
 def _assemble(record_type: type[_R], values: dict[str, Any], *, path: str) -> _R:
@@ -114,7 +118,7 @@ def _assemble(record_type: type[_R], values: dict[str, Any], *, path: str) -> _R
         if unit_of(annotation) is None:
             fields[name] = _assemble(annotation, values, path=f"{below}.")
         else:
-            fields[name] = values[below]
+            fields[name] = jnp.asarray(values[below], jnp.float64)
     return record_type(**fields)
 
 
@@ -151,8 +155,12 @@ class _Reader:
             if key not in fields:
                 self.problems.unknown_key(_join(where, key), list(fields))
         missing = [n for n in fields if n not in data]
-        needed = [n for n in missing if _join(path, n) not in self.optional]
+        needed = [n for n in missing if not self.is_optional(_join(path, n))]
         self.problems.missing_keys(where, needed)
+
+    def is_optional(self, path: str) -> bool:
+        """Whether a leaf, or a whole section (named with a final dot), may lack."""
+        return path in self.optional or f"{path}." in self.optional
 
     def place(self, path: str) -> str:
         return _join(self.prefix, path)

@@ -32,7 +32,9 @@ def as_float64(tree: _Tree) -> _Tree:
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), tree)
 
 
-def field_units(record_type: type[Record], prefix: str = "") -> Iterator[tuple[str, Unit]]:
+def field_units(
+    record_type: type[Record], prefix: str = ""
+) -> Iterator[tuple[str, Unit]]:
     """Dotted path and unit of every leaf that a record type declares."""
     for name, annotation in get_type_hints(record_type, include_extras=True).items():
         path = f"{prefix}{name}"

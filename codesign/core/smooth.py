@@ -5,12 +5,14 @@ function of every reported number; a number (256 in the search) is the smooth
 one, which tends to the hard one as the sharpness grows.
 """
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
 from codesign.core.quantities import Scalar
 
 Sharpness = float | None
+ROUNDING = 1e-9  # a size this close above a whole tile is that tile
 
 
 def smooth_max(*values: Scalar, sharpness: Sharpness) -> Array:
@@ -31,8 +33,16 @@ def smooth_max(*values: Scalar, sharpness: Sharpness) -> Array:
         return largest
     positive = largest > 0
     scale = jnp.where(positive, largest, 1.0)
-    total = jnp.sum((stacked / scale) ** sharpness, axis=0)
-    return jnp.where(positive, scale * jnp.where(positive, total, 1.0) ** (1 / sharpness), 0.0)
+    total = jnp.sum(_power(stacked / scale, sharpness), axis=0)
+    root = jnp.exp(jnp.log(jnp.where(positive, total, 1.0)) / sharpness)
+    return jnp.where(positive, scale * root, 0.0)
+
+
+def _power(ratio: Array, sharpness: float) -> Array:
+    whole = int(sharpness)
+    if whole == sharpness:
+        return jax.lax.integer_pow(ratio, whole)
+    return ratio**sharpness
 
 
 def smooth_min(*values: Scalar, sharpness: Sharpness) -> Array:
@@ -44,29 +54,32 @@ def smooth_min(*values: Scalar, sharpness: Sharpness) -> Array:
         >>> round(float(smooth_min(3.0, 2.0, sharpness=None)), 6)
         2.0
     """
-    return 1.0 / smooth_max(*(1.0 / jnp.asarray(v) for v in values), sharpness=sharpness)
+    return 1.0 / smooth_max(
+        *(1.0 / jnp.asarray(v) for v in values), sharpness=sharpness
+    )
 
 
 def smooth_ceil(value: Scalar, *, sharpness: Sharpness) -> Array:
     """Smallest integer not below a non-negative value, and at least one.
 
-    c(x) = max_p(1, y + 1/2 + atan(r sin 2 pi y / (1 - r cos 2 pi y)) / pi),
-    y = x - sqrt(1 - r) / 2, r = 1 - p^(-1/8): the Fourier series of the
-    staircase with its k-th harmonic damped by r^k. The slope stays between
-    (1 - r) / (1 + r) and its inverse, so a gradient sees through the steps.
+    c(x) = floor(x) + min(k f, 1 - (1 - f) / k),  f = x - floor(x),  k = p^(1/8):
+    each step rises with slope k, then with slope 1 / k. Exact at integers and
+    never above the hard value, so a gradient sees through the steps.
 
     Example:
         >>> int(smooth_ceil(2.2, sharpness=None))
         3
+        >>> float(smooth_ceil(2.0, sharpness=256.0))
+        2.0
     """
     value = jnp.asarray(value)
     if sharpness is None:
-        return jnp.maximum(1.0, jnp.ceil(value - 1e-9))
-    damping = 1.0 - sharpness ** (-1.0 / 8.0)
-    shifted = value - jnp.sqrt(1.0 - damping) / 2.0
-    angle = 2.0 * jnp.pi * shifted
-    stairs = jnp.arctan2(damping * jnp.sin(angle), 1.0 - damping * jnp.cos(angle))
-    return smooth_max(1.0, shifted + 0.5 + stairs / jnp.pi, sharpness=sharpness)
+        return jnp.maximum(1.0, jnp.ceil(value - ROUNDING))
+    slope = sharpness**0.125
+    whole = jnp.floor(value)
+    part = value - whole
+    steps = whole + jnp.minimum(slope * part, 1.0 - (1.0 - part) / slope)
+    return jnp.maximum(1.0, steps)
 
 
 def round_up(value: Scalar, *, multiple: Scalar, sharpness: Sharpness) -> Array:

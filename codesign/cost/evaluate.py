@@ -3,6 +3,7 @@
 import jax
 
 from codesign.core.checks import check_x64
+from codesign.core.quantities import Scalar
 from codesign.core.record import as_float64
 from codesign.cost.governor import govern, settle
 from codesign.cost.record import Cost
@@ -26,11 +27,21 @@ def evaluate(design: Design, *, load: Load | None = None) -> Cost:
         ``evaluate(build_design(chip="h100-sxm", num_chips=8, ...)).energy_per_token``
     """
     check_x64()
-    return _evaluate(as_float64(design), load)
+    design = as_float64(design)
+    if load is None and _is_open(design.request.rate):
+        design = _settle(design)
+    return _evaluate(design, load)
+
+
+def _is_open(rate: Scalar) -> bool:
+    """Whether a rate is given; True for a traced rate, which decides at run time."""
+    return isinstance(rate, jax.core.Tracer) or bool(rate > 0)
+
+
+_settle = jax.jit(settle)
 
 
 @jax.jit
 def _evaluate(design: Design, load: Load | None) -> Cost:
-    settled = settle(design, load=load)
-    ready = prepare(settled, load=load)
-    return assemble(govern(settled, ready), ready)
+    ready = prepare(design, load=load)
+    return assemble(govern(design, ready), ready)

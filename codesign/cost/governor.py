@@ -1,4 +1,4 @@
-"""Which voltages and which batch does a running system settle at?
+"""At which voltages and batch does a running system settle?
 
 Design -> the same design with the voltages that its power limit allows and,
 in open loop, with the batch that its arrival rate keeps running.
@@ -8,53 +8,60 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from codesign.core.quantities import Volts
 from codesign.core.solve import bisect
 from codesign.cost.money import usable_power
-from codesign.cost.total import DECODE, MIXED, PROMPT, Prepared, cost, prepare, step_costs
+from codesign.cost.total import (
+    DECODE,
+    MIXED,
+    PROMPT,
+    Prepared,
+    cost,
+    prepare,
+    step_costs,
+)
 from codesign.serving.design import Design
-from codesign.serving.load import Load
 
 LOWEST_DRIVE = 0.05  # of the minimum voltage: the clock the governor may fall to
+SMALLEST_BATCH = 1e-3  # a server that is nearly always idle
 BATCH_HEADROOM = 4.0  # search Little's law up to this multiple of the largest batch
 
 
 def govern(design: Design, ready: Prepared) -> Design:
     """The design at the largest voltages whose step-mean power is allowed.
 
-    V_kind = max {V <= V_op : P_kind(V) <= min(TDP, power limit)}
+    V_kind = max {V <= min(V_op, V_deployment) : P_kind(V) <= min(TDP, limit)}
+
+    The voltages of the deployment are ceilings (locked clocks), so a search
+    that chose them within the power limit gets them back unchanged.
 
     Assumes: power grows with voltage; one voltage for steps with prefill.
     """
     limit = usable_power(design)
+    deployment = design.deployment
 
-    def powers(voltage: Volts) -> Array:
-        return step_costs(
-            design, ready, decode_voltage=voltage, prefill_voltage=voltage
+    def excess(voltages: Array) -> Array:
+        power = step_costs(
+            design, ready, decode_voltage=voltages[0], prefill_voltage=voltages[1]
         ).power
+        hottest = jnp.maximum(power[MIXED], power[PROMPT])
+        return jnp.stack([power[DECODE], hottest]) / limit - 1.0
 
-    low = LOWEST_DRIVE * design.chip.style.min_voltage
-    high = design.chip.voltage
-    decode = bisect(lambda v: powers(v)[DECODE] / limit - 1.0, low, high)
-    prefill = bisect(
-        lambda v: jnp.maximum(powers(v)[MIXED], powers(v)[PROMPT]) / limit - 1.0,
-        low,
-        high,
+    ceilings = [deployment.decode_voltage, deployment.prefill_voltage]
+    decode, prefill = bisect(
+        excess,
+        low=LOWEST_DRIVE * design.chip.style.min_voltage,
+        high=jnp.minimum(design.chip.voltage, jnp.stack(ceilings)),
     )
-    deployment = design.deployment.replace(
-        decode_voltage=decode, prefill_voltage=prefill
-    )
+    deployment = deployment.replace(decode_voltage=decode, prefill_voltage=prefill)
     return design.replace(deployment=deployment)
 
 
-def settle(design: Design, *, load: Load | None = None) -> Design:
+def settle(design: Design) -> Design:
     """The design with its batch from Little's law if a rate is given.
 
     B = rate (TTFT + L TPOT(B)), at most ``BATCH_HEADROOM`` times the largest
-    batch that fits; in closed loop the batch stands.
+    batch that fits; in closed loop (rate 0) the batch stands.
     """
-    if load is not None:
-        return design
     given = jnp.asarray(design.deployment.batch, jnp.float64)
     batch = jax.lax.cond(
         design.request.rate > 0, _balanced_batch, lambda _: given, design
@@ -76,4 +83,4 @@ def _balanced_batch(design: Design) -> Array:
         return jnp.log(batch / (request.rate * served))
 
     largest = cost(with_batch(jnp.ones(()))).max_batch
-    return bisect(residual, 1e-3, BATCH_HEADROOM * largest)
+    return bisect(residual, low=SMALLEST_BATCH, high=BATCH_HEADROOM * largest)

@@ -77,9 +77,7 @@ def step_time(design: Design, step: Step, times: OperatorTime) -> TimeBill:
 
 def eager_share(part: Shard, graph_tokens: Seconds) -> Fraction:
     """Share of steps too large for a captured graph."""
-    steepness = jnp.where(
-        part.prefill_tokens > 0, MIXED_STEEPNESS, DECODE_STEEPNESS
-    )
+    steepness = jnp.where(part.prefill_tokens > 0, MIXED_STEEPNESS, DECODE_STEEPNESS)
     ratio = safe_ratio(graph_tokens, part.tokens)
     return jnp.where(graph_tokens > 0, 1 / (1 + ratio**steepness), 0.0)
 

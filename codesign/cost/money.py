@@ -38,8 +38,10 @@ def server_power(design: Design, power: Watts) -> Watts:
     Source: docs/theory/power.md; MLPerf wall power of 8-GPU systems.
     """
     data = design.technology.datacenter
-    return (power + data.host_power) * (1 + data.fan_fraction) / (
-        data.conversion_efficiency
+    return (
+        (power + data.host_power)
+        * (1 + data.fan_fraction)
+        / (data.conversion_efficiency)
     )
 
 
@@ -56,7 +58,9 @@ def usd_per_second(
     """
     data = design.technology.datacenter
     limit = usable_power(design, sharpness=sharpness)
-    hardware = built.price * data.server_price_factor / (1 - data.network_price_fraction)
+    hardware = (
+        built.price * data.server_price_factor / (1 - data.network_price_fraction)
+    )
     provisioned = server_power(design, limit) * data.power_usage_effectiveness
     capital = hardware * capital_recovery(data.interest_rate, data.lifetime)
     capital = capital + data.facility_price * provisioned * capital_recovery(

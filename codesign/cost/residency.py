@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from codesign.core.quantities import Bytes, Count, Fraction
 from codesign.core.record import Record
-from codesign.core.smooth import Sharpness, smooth_max, smooth_min
+from codesign.core.smooth import Sharpness, smooth_min
 from codesign.hardware.chip import Chip
 from codesign.hardware.silicon import Silicon
 from codesign.model.parameters import count_parameters, num_attention_layers
@@ -43,8 +43,8 @@ def weight_bytes(
     Assumes: equal shares; small replicated parts (norms) are split too.
     """
     count = count_parameters(model)
-    linear = linear_bits(model, attention=False, sharpness=None)
-    attention = linear_bits(model, attention=True, sharpness=None)
+    linear = linear_bits(model, attention=False)
+    attention = linear_bits(model, attention=True)
     split = (
         count.attention * attention
         + (count.recurrent + count.dense_ffn + count.shared) * linear
@@ -62,7 +62,9 @@ def kv_bytes(
     in windowed layers; latent: (r_kv + d_rope) b, not divided by t;
     recurrence: inner x state fp32 per layer.
     """
-    heads = jnp.maximum(model.num_kv_heads / tensor, jnp.minimum(1.0, model.num_kv_heads))
+    heads = jnp.maximum(
+        model.num_kv_heads / tensor, jnp.minimum(1.0, model.num_kv_heads)
+    )
     grouped = 2 * heads * model.head_size
     latent = model.latent.kv_rank + model.latent.rope_size
     element = grouped * (1 - model.latent_fraction) + latent * model.latent_fraction
@@ -88,12 +90,12 @@ def memory(
     """
     model, chip, deployment = design.model, design.chip, design.deployment
     tensor, stages = deployment.tensor_parallel, deployment.pipeline_parallel
-    group = smooth_max(tensor, deployment.expert_parallel, sharpness=sharpness)
+    group = jnp.maximum(tensor, deployment.expert_parallel)
     weights = weight_bytes(model, tensor=tensor, group=group, stages=stages)
     blocks = load.context + design.stack.kv_block / 2
     each = kv_bytes(model, context=blocks, tensor=tensor, stages=stages)
     mean = kv_bytes(model, context=load.context, tensor=tensor, stages=stages)
-    sequences = smooth_max(load.sequences, 1.0, sharpness=sharpness)
+    sequences = jnp.maximum(load.sequences, 1.0)
     peak = each * (sequences + 3 * load.context_variation * jnp.sqrt(sequences))
     managed = chip.style.managed_fraction
     sram = chip.sram

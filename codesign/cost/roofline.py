@@ -17,7 +17,6 @@ from codesign.operators.table import Tiles, Work, kind_column, work
 from codesign.serving.design import Design
 
 
-
 class Traffic(Record):
     """Work of every row and where its bytes come from."""
 
@@ -111,8 +110,10 @@ def operator_times(
         at_16=1.0,
     )
     factor = _format_factor(design, step)
-    compute = 2 * done.hot_macs / (
-        stack.compute_efficiency * built.peak_compute * clock * rate
+    compute = (
+        2
+        * done.hot_macs
+        / (stack.compute_efficiency * built.peak_compute * clock * rate)
     )
     dram = safe_ratio(
         traffic.hot_dram_bytes, stack.dram_efficiency * built.dram_bandwidth
@@ -121,9 +122,7 @@ def operator_times(
         stack.sram_efficiency * built.sram_bandwidth * clock
     )
     vector = done.vector_flops / (built.vector_compute * clock)
-    roofline = factor * smooth_max(
-        compute, dram, sram, vector, sharpness=sharpness
-    )
+    roofline = factor * smooth_max(compute, dram, sram, vector, sharpness=sharpness)
     kernels = kind_column(KINDS, "kernels") * _present(done)
     grouped = kind_column(KINDS, "expert_kernels")
     launch = step.table.count * (
@@ -141,7 +140,12 @@ def operator_times(
 
 
 def row_mac_energy(
-    built: Silicon, step: Step, *, rate_4bit: Scalar, rate_8bit: Scalar, sharpness: Sharpness
+    built: Silicon,
+    step: Step,
+    *,
+    rate_4bit: Scalar,
+    rate_8bit: Scalar,
+    sharpness: Sharpness,
 ) -> JoulesPerMac:
     """Energy per MAC of every row at full voltage, delivery included.
 

@@ -53,7 +53,7 @@ def step_work(
     design: Design, tokens: StepTokens, memory: Memory, *, sharpness: Sharpness = None
 ) -> StepWork:
     """Operators of a step and where their bytes come from."""
-    step = operator_table(design, tokens, sharpness=sharpness)
+    step = operator_table(design, tokens)
     return StepWork(
         step=step, traffic=traffic(design, step, memory, sharpness=sharpness)
     )

@@ -64,8 +64,8 @@ def prepare(
     held = memory(design, built, load, sharpness=sharpness)
     kinds = (
         decode_step(load),
-        mixed_step(load, design.stack, sharpness=sharpness),
-        prompt_step(load, design.stack, sharpness=sharpness),
+        mixed_step(load, design.stack),
+        prompt_step(load, design.stack),
     )
     steps: StepTokens = jax.tree.map(lambda *leaves: jnp.stack(leaves), *kinds)
     done = jax.vmap(lambda s: step_work(design, s, held, sharpness=sharpness))(steps)
@@ -110,9 +110,7 @@ def _mix(values: Scalar, share: Fraction) -> Scalar:
     return (1 - share) * values[DECODE] + share * values[MIXED]
 
 
-def assemble(
-    design: Design, ready: Prepared, *, sharpness: Sharpness = None
-) -> Cost:
+def assemble(design: Design, ready: Prepared, *, sharpness: Sharpness = None) -> Cost:
     """The ``Cost`` of a prepared design at the voltages that it holds."""
     built, load, held = ready.built, ready.load, ready.memory
     kinds = step_costs(
@@ -131,7 +129,7 @@ def assemble(
     batch = load.sequences * replicas
     throughput = batch / step
     per_token = chips / throughput
-    chunks = num_chunks(load, design.stack, sharpness=sharpness)
+    chunks = num_chunks(load, design.stack)
     prefill = step / 2 + chunks * kinds.duration[PROMPT]
     waiting = queue_time(
         request.rate,

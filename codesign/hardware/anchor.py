@@ -80,8 +80,8 @@ def _sustained_mac_energy(
     )
     drive = bisect(
         lambda v: operating_point(chip, v).clock_factor - jnp.minimum(share, 1.0),
-        0.0 * chip.voltage,
-        chip.voltage,
+        low=0.0 * chip.voltage,
+        high=chip.voltage,
     )
     point = operating_point(chip, drive)
     traffic = 3.0 * published.sustained_compute / GEMM_SIZE

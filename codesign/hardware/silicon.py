@@ -99,18 +99,23 @@ def silicon(
         dram_energy=chip.dram.device_energy,
         path_energy=style.path_energy * voltage_factor,
         resident_energy=resident_energy(chip, technology, area=area) * voltage_factor,
-        static_power=jnp.exp(anchor.static_power) * static_power(chip, technology, area),
+        static_power=jnp.exp(anchor.static_power)
+        * static_power(chip, technology, area),
         active_power=style.active_power_density
         * area
         * (chip.voltage / style.reference_voltage) ** 2,
-        memory_power=chip.dram.standby_power * chip.dram.stacks * chip.dram.stack_capacity,
+        memory_power=chip.dram.standby_power
+        * chip.dram.stacks
+        * chip.dram.stack_capacity,
         area=area,
         die_area=die_area,
         compute_area=parts[0],
         sram_area=parts[1],
         phy_area=parts[2],
         edge_used=edge_used(chip, technology) * jnp.exp(-anchor.shoreline),
-        edge_available=2 * chip.dies * jnp.sqrt(die_area * technology.fab.reticle_aspect),
+        edge_available=2
+        * chip.dies
+        * jnp.sqrt(die_area * technology.fab.reticle_aspect),
         yield_fraction=yielded,
         price=jnp.exp(anchor.price) * chip_price(chip, technology, area, yielded),
         carbon=chip_carbon(chip, technology, area, yielded),
@@ -150,7 +155,9 @@ def area_parts(
     fast = chip.sram.fast_fraction
     mac_area = chip.compute.macs * technology.arithmetic.area_16bit * formats * logic
     sram_area = (
-        chip.sram.capacity * (sram.bulk_area * (1 - fast) + sram.fast_area * fast) * cells
+        chip.sram.capacity
+        * (sram.bulk_area * (1 - fast) + sram.fast_area * fast)
+        * cells
     )
     phy = chip.dram.stacks * chip.dram.phy_area + (
         chip.link.bandwidth * technology.link.area
@@ -201,18 +208,18 @@ def edge_used(chip: Chip, technology: Technology) -> Meters:
     )
 
 
-def die_yield(
-    die_area: SquareMeters, chip: Chip, technology: Technology
-) -> Fraction:
+def die_yield(die_area: SquareMeters, chip: Chip, technology: Technology) -> Fraction:
     """Share of good dies, Y = (1 + A (1 - r) D_0 / a)^-a.
 
     Assumes: defects in the repairable share r of the area are harvested.
     Source: negative binomial, Stapper 1983; a and r in configs/technology/fab.yaml.
     """
     fab = technology.fab
-    defects = at_node(
-        technology.nodes, technology.nodes.defect_density, node=chip.node
-    ) * die_area * (1 - fab.repairable_fraction)
+    defects = (
+        at_node(technology.nodes, technology.nodes.defect_density, node=chip.node)
+        * die_area
+        * (1 - fab.repairable_fraction)
+    )
     return (1 + defects / fab.yield_clustering) ** -fab.yield_clustering
 
 

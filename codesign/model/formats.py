@@ -57,8 +57,8 @@ def interpolate_by_bits(
     octaves = jnp.log2(jnp.clip(bits, 4.0, 16.0)) - 2.0
     upper = saturate(octaves - 1.0)
     lower = saturate(1.0 - octaves)
-    value_4, value_8, value_16 = map(jnp.asarray, (at_4, at_8, at_16))
-    return value_4**lower * value_8 ** (1.0 - lower - upper) * value_16**upper
+    log_4, log_8, log_16 = (jnp.log(v) for v in (at_4, at_8, at_16))
+    return jnp.exp(lower * log_4 + (1.0 - lower - upper) * log_8 + upper * log_16)
 
 
 def supported_bits(bits: Scalar, *, sharpness: Sharpness) -> Array:

@@ -6,7 +6,6 @@ Model, shard of a step -> rows of the operator table.
 import jax.numpy as jnp
 from jax import Array
 
-from codesign.core.smooth import Sharpness, smooth_max, smooth_min
 from codesign.model.formats import effective_bits
 from codesign.model.parameters import num_attention_layers
 from codesign.model.transformer import Transformer
@@ -29,27 +28,24 @@ LATENT_PREFILL = RowKind("latent prefill attention", cache=1, kernels=3, fixed_m
 SOFTMAX_FLOPS = 5.0  # scale, subtract the maximum, exponentiate, add, divide
 
 
-def linear_bits(model: Transformer, *, attention: bool, sharpness: Sharpness) -> Array:
+def linear_bits(model: Transformer, *, attention: bool) -> Array:
     """Effective stored bits of a linear layer's weights, scales included."""
     bits = effective_bits(model.weight_bits, scale_bits=model.scale_bits)
     if not attention:
         return bits
-    return smooth_max(bits, model.min_attention_bits, sharpness=sharpness)
+    return jnp.maximum(bits, model.min_attention_bits)
 
 
-def attention_rows(
-    model: Transformer, shard: Shard, *, sharpness: Sharpness
-) -> list[Row]:
+def attention_rows(model: Transformer, shard: Shard) -> list[Row]:
     """Rows of grouped-query and latent attention; a class without layers is 0.
 
     GQA: q heads of one KV head form the rows of a product with its cached keys
     and values, so ``cols`` is the context and ``inner`` twice the head size.
     """
-    grouped = _grouped(model, shard, sharpness=sharpness)
-    return grouped + _latent(model, shard, sharpness=sharpness)
+    return _grouped(model, shard) + _latent(model, shard)
 
 
-def _grouped(model: Transformer, shard: Shard, *, sharpness: Sharpness) -> list[Row]:
+def _grouped(model: Transformer, shard: Shard) -> list[Row]:
     layers = num_attention_layers(model) * (1 - model.latent_fraction)
     layers = layers * shard.layer_share
     window_layers = model.num_window_layers * shard.layer_share
@@ -57,7 +53,7 @@ def _grouped(model: Transformer, shard: Shard, *, sharpness: Sharpness) -> list[
     full_layers = layers - window_layers
     heads = model.num_heads / shard.tensor
     query, cached = heads * model.head_size, 2 * shard.kv_heads * model.head_size
-    projection = _projection(model, shard, sharpness=sharpness)
+    projection = _projection(model, shard)
     qkv = row(
         QKV, count=layers, cols=query + cached, inner=model.hidden_size, **projection
     )
@@ -77,7 +73,7 @@ def _grouped(model: Transformer, shard: Shard, *, sharpness: Sharpness) -> list[
     for full, windowed, sequences, queries, context in kinds:
         tokens = shard.prefill_tokens if queries is None else sequences
         per_sequence = _per_sequence(shard) if queries is None else 1.0
-        near = smooth_min(context + 1.0, model.window_size + 1.0, sharpness=sharpness)
+        near = jnp.minimum(context, model.window_size)
         for kind, count, span in (
             (full, full_layers, context),
             (windowed, window_layers, near),
@@ -96,15 +92,13 @@ def _grouped(model: Transformer, shard: Shard, *, sharpness: Sharpness) -> list[
     return rows
 
 
-def _latent(model: Transformer, shard: Shard, *, sharpness: Sharpness) -> list[Row]:
+def _latent(model: Transformer, shard: Shard) -> list[Row]:
     layers = num_attention_layers(model) * model.latent_fraction * shard.layer_share
     heads = model.num_heads / shard.tensor
     latent = model.latent
     key = latent.nope_size + latent.rope_size
-    query_inner = jnp.where(
-        latent.query_rank > 0, latent.query_rank, model.hidden_size
-    )
-    projection = _projection(model, shard, sharpness=sharpness)
+    query_inner = jnp.where(latent.query_rank > 0, latent.query_rank, model.hidden_size)
+    projection = _projection(model, shard)
     shared = latent.kv_rank + latent.rope_size
     absorbed = latent.kv_rank + shared
     plain = key + latent.value_size
@@ -167,21 +161,13 @@ def _latent(model: Transformer, shard: Shard, *, sharpness: Sharpness) -> list[R
     ]
 
 
-def _projection(
-    model: Transformer, shard: Shard, *, sharpness: Sharpness
-) -> dict[str, Array | float]:
-    bits = linear_bits(model, attention=True, sharpness=sharpness)
+def _projection(model: Transformer, shard: Shard) -> dict[str, Array | float]:
+    weights = jnp.maximum(model.weight_bits, model.min_attention_bits)
     return {
         "rows": shard.tokens,
-        "stored_bits": bits,
+        "stored_bits": linear_bits(model, attention=True),
         "activation_bits": model.activation_bits,
-        "math_bits": smooth_max(
-            smooth_max(
-                model.weight_bits, model.min_attention_bits, sharpness=sharpness
-            ),
-            model.activation_bits,
-            sharpness=sharpness,
-        ),
+        "math_bits": jnp.maximum(weights, model.activation_bits),
     }
 
 

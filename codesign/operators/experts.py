@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from jax import Array
 
 from codesign.core.quantities import Count
-from codesign.core.smooth import Sharpness, smooth_max, smooth_min
 from codesign.model.parameters import num_expert_layers
 from codesign.model.transformer import Transformer
 from codesign.operators.attention import linear_bits
@@ -52,9 +51,7 @@ def largest_of_normals(ranks: Count) -> Array:
     return 1.4 * (jnp.sqrt(1 + jnp.log2(ranks)) - 1)
 
 
-def expert_rows(
-    model: Transformer, shard: Shard, *, skew: Count, sharpness: Sharpness
-) -> list[Row]:
+def expert_rows(model: Transformer, shard: Shard, *, skew: Count) -> list[Row]:
     """Router, routed experts and shared expert of the expert layers.
 
     Distinct experts per rank d = touched / e; the busiest rank holds
@@ -71,19 +68,16 @@ def expert_rows(
     local = touched / shard.expert
     spread = local * (1 - touched / model.num_experts)
     deviation = jnp.sqrt(jnp.where(spread > 0, spread, 1.0)) * (spread > 0)
-    busiest = smooth_min(
+    busiest = jnp.minimum(
         model.num_experts / shard.expert,
         local + largest_of_normals(shard.expert) * deviation,
-        sharpness=sharpness,
     )
     per_expert = group_tokens * model.num_active_experts / touched
-    bits = linear_bits(model, attention=False, sharpness=sharpness)
+    bits = linear_bits(model, attention=False)
     formats = {
         "stored_bits": bits,
         "activation_bits": model.activation_bits,
-        "math_bits": smooth_max(
-            model.weight_bits, model.activation_bits, sharpness=sharpness
-        ),
+        "math_bits": jnp.maximum(model.weight_bits, model.activation_bits),
     }
     inputs = model.num_ffn_matrices - 1
     width = model.expert_size / shard.expert_tensor

@@ -3,8 +3,9 @@
 Model, shard of a step -> rows of the operator table.
 """
 
+import jax.numpy as jnp
+
 from codesign.core.quantities import Bytes
-from codesign.core.smooth import Sharpness, smooth_max
 from codesign.model.parameters import num_attention_layers, num_dense_ffn_layers
 from codesign.model.transformer import Transformer
 from codesign.operators.attention import linear_bits
@@ -23,20 +24,16 @@ HIDDEN_PASSES = 8.0  # reads and writes of the hidden state per layer
 FLOPS_PER_ELEMENT = 2.0
 
 
-def feedforward_rows(
-    model: Transformer, shard: Shard, *, sharpness: Sharpness
-) -> list[Row]:
+def feedforward_rows(model: Transformer, shard: Shard) -> list[Row]:
     """The dense FFN: (matrices - 1) inputs and one output projection."""
     layers = num_dense_ffn_layers(model) * shard.layer_share
     width = model.ffn_size / shard.tensor
     common = {
         "count": layers,
         "rows": shard.tokens,
-        "stored_bits": linear_bits(model, attention=False, sharpness=sharpness),
+        "stored_bits": linear_bits(model, attention=False),
         "activation_bits": model.activation_bits,
-        "math_bits": smooth_max(
-            model.weight_bits, model.activation_bits, sharpness=sharpness
-        ),
+        "math_bits": jnp.maximum(model.weight_bits, model.activation_bits),
     }
     inputs = (model.num_ffn_matrices - 1) * width
     return [

@@ -5,7 +5,6 @@ One function serves prefill, decode and mixed steps: they differ in tokens.
 """
 
 from codesign.core.record import Record
-from codesign.core.smooth import Sharpness
 from codesign.operators import attention, collectives, experts, feedforward, recurrent
 from codesign.operators.attention import attention_rows
 from codesign.operators.collectives import collective_rows
@@ -59,19 +58,15 @@ KINDS: tuple[RowKind, ...] = (
 )
 
 
-def operator_table(
-    design: Design, step: StepTokens, *, sharpness: Sharpness = None
-) -> Step:
+def operator_table(design: Design, step: StepTokens) -> Step:
     """Operators of one step of one pipeline stage on one chip."""
     model = design.model
-    part = shard(design, step, sharpness=sharpness)
+    part = shard(design, step)
     rows = [
-        *attention_rows(model, part, sharpness=sharpness),
-        *feedforward_rows(model, part, sharpness=sharpness),
-        *expert_rows(
-            model, part, skew=design.stack.routing_skew, sharpness=sharpness
-        ),
-        *recurrent_rows(model, part, sharpness=sharpness),
+        *attention_rows(model, part),
+        *feedforward_rows(model, part),
+        *expert_rows(model, part, skew=design.stack.routing_skew),
+        *recurrent_rows(model, part),
         *token_rows(model, part, sampling_traffic=design.stack.sampling_traffic),
         *collective_rows(model, part),
     ]

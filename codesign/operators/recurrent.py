@@ -3,7 +3,8 @@
 Model, shard of a step -> rows of the operator table.
 """
 
-from codesign.core.smooth import Sharpness, smooth_max
+import jax.numpy as jnp
+
 from codesign.model.transformer import Transformer
 from codesign.operators.attention import linear_bits
 from codesign.operators.shard import Shard
@@ -17,9 +18,7 @@ STATE_BITS = 64.0  # one fp32 read and one fp32 write per state element
 STATE_FLOPS = 6.0  # decay, outer product, add, and the output product
 
 
-def recurrent_rows(
-    model: Transformer, shard: Shard, *, sharpness: Sharpness
-) -> list[Row]:
+def recurrent_rows(model: Transformer, shard: Shard) -> list[Row]:
     """Projections into and out of the recurrence, and the state update.
 
     in: d -> 2 inner + 2 groups state + heads;  out: inner -> d;
@@ -34,16 +33,12 @@ def recurrent_rows(
     common = {
         "count": layers,
         "rows": shard.tokens,
-        "stored_bits": linear_bits(model, attention=False, sharpness=sharpness),
+        "stored_bits": linear_bits(model, attention=False),
         "activation_bits": model.activation_bits,
-        "math_bits": smooth_max(
-            model.weight_bits, model.activation_bits, sharpness=sharpness
-        ),
+        "math_bits": jnp.maximum(model.weight_bits, model.activation_bits),
     }
     return [
-        row(
-            RECURRENT_IN, cols=2 * inner + gates, inner=model.hidden_size, **common
-        ),
+        row(RECURRENT_IN, cols=2 * inner + gates, inner=model.hidden_size, **common),
         row(RECURRENT_OUT, cols=model.hidden_size, inner=inner, **common),
         row(
             RECURRENT_STATE,

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 
 from codesign.core.quantities import Count, Factor, Tokens
 from codesign.core.record import Record
-from codesign.core.smooth import Sharpness, smooth_max, smooth_min
 from codesign.serving.design import Design
 from codesign.serving.load import StepTokens
 
@@ -38,9 +37,7 @@ class Shard(Record):
     layer_share: Factor
 
 
-def shard(
-    design: Design, step: StepTokens, *, sharpness: Sharpness = None
-) -> Shard:
+def shard(design: Design, step: StepTokens) -> Shard:
     """The shard of one chip in one step.
 
     microbatches = min(stages, sequences);  kv heads per chip = max(1, kv / t)
@@ -49,21 +46,15 @@ def shard(
     averaged over stages.
     """
     deployment, model = design.deployment, design.model
-    tensor = deployment.tensor_parallel
+    tensor, stages = deployment.tensor_parallel, deployment.pipeline_parallel
     expert = deployment.expert_parallel
-    group = smooth_max(tensor, expert, sharpness=sharpness)
-    in_flight = smooth_max(
-        1.0,
-        smooth_min(
-            deployment.pipeline_parallel,
-            smooth_max(step.sequences, step.prompts, sharpness=sharpness),
-            sharpness=sharpness,
-        ),
-        sharpness=sharpness,
-    )
+    group = jnp.maximum(tensor, expert)
+    waiting = jnp.maximum(step.sequences, step.prompts)
+    in_flight = jnp.maximum(1.0, jnp.minimum(stages, waiting))
+    one_head = jnp.minimum(1.0, model.num_kv_heads)
     return Shard(
         tensor=tensor,
-        pipeline=deployment.pipeline_parallel,
+        pipeline=stages,
         expert=expert,
         expert_tensor=group / expert,
         expert_replicas=group / tensor,
@@ -74,10 +65,6 @@ def shard(
         prefill_tokens=step.prefill_tokens / in_flight,
         prompts=step.prompts / in_flight,
         prefill_context=step.prefill_context,
-        kv_heads=smooth_max(
-            jnp.minimum(1.0, model.num_kv_heads),
-            model.num_kv_heads / tensor,
-            sharpness=sharpness,
-        ),
-        layer_share=1.0 / deployment.pipeline_parallel,
+        kv_heads=jnp.maximum(one_head, model.num_kv_heads / tensor),
+        layer_share=1.0 / stages,
     )

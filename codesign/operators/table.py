@@ -14,7 +14,7 @@ from jax import Array
 
 from codesign.core.quantities import Bits, Bytes, Count, Factor, Flop, Fraction, Macs
 from codesign.core.record import Record
-from codesign.core.smooth import Sharpness, round_up, smooth_max
+from codesign.core.smooth import Sharpness, round_up
 
 
 class OperatorTable(Record):
@@ -119,8 +119,10 @@ def stack_rows(rows: list[Row], kinds: tuple[RowKind, ...]) -> OperatorTable:
     """The table of a list of rows, which must have the given kinds in order."""
     assert tuple(r.kind for r in rows) == kinds
     return OperatorTable(
-        **{name: jnp.stack([jnp.asarray(r.fields[name], jnp.float64) for r in rows])
-           for name in ROW_FIELDS}
+        **{
+            name: jnp.stack([jnp.asarray(r.fields[name], jnp.float64) for r in rows])
+            for name in ROW_FIELDS
+        }
     )
 
 
@@ -140,7 +142,11 @@ class Tiles(Record):
 
 
 def work(
-    table: OperatorTable, kinds: tuple[RowKind, ...], *, tiles: Tiles, sharpness: Sharpness
+    table: OperatorTable,
+    kinds: tuple[RowKind, ...],
+    *,
+    tiles: Tiles,
+    sharpness: Sharpness,
 ) -> Work:
     """FLOP, bytes by operand and messages of every row.
 
@@ -151,32 +157,30 @@ def work(
     Assumes: stored operands are read once per execution and copy.
     Source: Hong and Kung, "The red-blue pebble game", STOC 1981, for the bound.
     """
+    is_weight, is_cache = kind_column(kinds, "weight"), kind_column(kinds, "cache")
     runs = table.count * table.copies
     macs = runs * table.rows * table.cols * table.inner
     padded = (
         runs
-        * _pad(table.rows, tiles.rows, sharpness)
-        * _pad(table.cols, tiles.cols, sharpness)
-        * _pad(table.inner, tiles.inner, sharpness)
+        * round_up(table.rows, multiple=tiles.rows, sharpness=sharpness)
+        * round_up(table.cols, multiple=tiles.cols, sharpness=sharpness)
+        * round_up(table.inner, multiple=tiles.inner, sharpness=sharpness)
     )
     padded = jnp.where(macs > 0, padded, 0.0)
-    stored = runs * table.cols * table.inner * table.stored_bits / 8
-    stored = stored * table.stored_factor
-    weight = stored * kind_column(kinds, "weight")
-    moved = runs * table.rows * (table.cols + table.inner) * table.activation_bits / 8
-    moved = moved * (1 - kind_column(kinds, "cache"))
-    elements = 8 * tiles.capacity / table.activation_bits
-    bound = 2 * macs / jnp.sqrt(elements) * table.activation_bits / 8
-    bound = bound * kind_column(kinds, "weight")
-    activations = smooth_max(moved, jnp.maximum(bound - stored, 0.0), sharpness=sharpness)
+    stored = runs * table.cols * table.inner * table.stored_factor
+    stored = stored * table.stored_bits / 8
+    operand = table.activation_bits / 8
+    moved = runs * table.rows * (table.cols + table.inner) * operand
+    bound = is_weight * 2 * macs * operand / jnp.sqrt(tiles.capacity / operand)
+    activations = jnp.maximum(moved * (1 - is_cache), bound - stored)
     return Work(
         flops=2 * macs,
         macs=macs,
         padded_macs=padded,
         hot_macs=padded * table.hot_factor,
-        weight_bytes=weight,
-        hot_weight_bytes=weight * table.hot_factor,
-        cache_bytes=stored * kind_column(kinds, "cache"),
+        weight_bytes=stored * is_weight,
+        hot_weight_bytes=stored * is_weight * table.hot_factor,
+        cache_bytes=stored * is_cache,
         activation_bytes=activations * tiles.activation_share,
         extra_bytes=table.count * table.traffic,
         vector_flops=table.count * table.vector_flops,
@@ -185,6 +189,3 @@ def work(
         num_peers=table.num_peers,
     )
 
-
-def _pad(size: Count, tile: Count, sharpness: Sharpness) -> Array:
-    return round_up(size, multiple=tile, sharpness=sharpness)

@@ -80,14 +80,14 @@ def neighbours(
     fresh = np.arange(count) >= len(values)
     number = rng.integers(1, 4, size=count)
     for lane in np.flatnonzero(fresh):
-        for column in rng.choice(coarse, size=min(number[lane], coarse.size), replace=False):
+        for column in rng.choice(
+            coarse, size=min(number[lane], coarse.size), replace=False
+        ):
             moved[lane, column] = _shift(space, column, moved[lane, column], rng)
     return moved
 
 
-def _shift(
-    space: Space, column: int, value: float, rng: np.random.Generator
-) -> float:
+def _shift(space: Space, column: int, value: float, rng: np.random.Generator) -> float:
     options = np.sort(np.array(space.variables[column].choices, float))
     here = int(np.argmin(np.abs(np.log(options) - np.log(value))))
     there = np.clip(here + rng.choice([-1, 1]), 0, len(options) - 1)
@@ -123,7 +123,8 @@ def mutate(
     for column in np.flatnonzero(mask & space.fine):
         step = space.variables[column].multiple or 1.0
         stuck = moving[:, column] & (
-            np.abs(lanes[:, column] - values.repeat(copies, axis=0)[:, column]) < step / 2
+            np.abs(lanes[:, column] - values.repeat(copies, axis=0)[:, column])
+            < step / 2
         )
         lanes[stuck, column] += step * rng.choice([-1, 1], size=int(stuck.sum()))
     return space.round(lanes, mask=mask)

@@ -71,6 +71,14 @@ class Engine:
         violation = np.where(np.isfinite(violation), violation, np.inf)
         return Pool(values, np.asarray(objective)[:count], violation[:count])
 
+    def constraints(self, values: Floats, theta: Theta) -> tuple[float, Floats]:
+        """Hard objective and every constraint of one design."""
+        filled = np.repeat(values[None], CHUNK, axis=0)
+        objective, constraints = self._hard(
+            jnp.asarray(self.space.encode(filled)), theta
+        )
+        return float(objective[0]), np.asarray(constraints)[0]
+
     def search(
         self,
         theta: Theta,
@@ -92,7 +100,12 @@ class Engine:
             elapsed = time.perf_counter() - clock
             value = float(np.exp(objective))
             trace.append(
-                {"stage": stage, "seconds": elapsed, "best": value, "feasible": feasible}
+                {
+                    "stage": stage,
+                    "seconds": elapsed,
+                    "best": value,
+                    "feasible": feasible,
+                }
             )
             progress(f"{stage:<10} best {value:.5g}  feasible {feasible:.0%}")
 
@@ -107,9 +120,7 @@ class Engine:
         seeds = self._sorted_values(lanes)
         for stage in ("choices", "integers"):
             columns = self.space.coarse | (self.space.fine & (stage == "integers"))
-            fixed = neighbours(
-                self.space, seeds, mask=mask, count=self.starts, rng=rng
-            )
+            fixed = neighbours(self.space, seeds, mask=mask, count=self.starts, rng=rng)
             fixed = self.space.round(fixed, mask=mask & columns)
             free = np.tile(mask & ~columns, (self.starts, 1))
             lanes = self.descend(fixed, free, theta, margin=MARGIN)

@@ -21,8 +21,10 @@ class Size(Record):
     """Parameters in the convention of the scaling laws.
 
     ``active`` and ``total`` hold one V*d matrix, the unembedding; the input
-    table is not counted. ``body`` is ``active`` without it, ``mixer`` its
-    attention and recurrence, ``ffn`` its dense, shared and active experts.
+    table is not counted, nor is the router: it selects capacity but is none,
+    and would otherwise reward endless experts. ``body`` is ``active`` without
+    the unembedding, ``mixer`` its attention and recurrence, ``ffn`` its dense,
+    shared and active experts.
     """
 
     active: Count
@@ -46,15 +48,16 @@ class Capacity(Record):
 def law_size(model: Transformer) -> Size:
     """Parameters by which a scaling law sees the model."""
     counts = count_parameters(model)
-    active = counts.active - counts.head
+    outside = counts.head + counts.router
+    active = counts.active - outside
     body = active - counts.embedding
     mixer = counts.attention + counts.recurrent
     return Size(
         active=active,
-        total=counts.total - counts.head,
+        total=counts.total - outside,
         body=body,
         mixer=mixer,
-        ffn=body - mixer - counts.router - counts.norm,
+        ffn=body - mixer - counts.norm,
         vocabulary=counts.embedding,
     )
 

@@ -108,20 +108,26 @@ class PrecisionConstants(Record):
     kv_token_exponent: Factor
 
 
-class Head(Record):
+class Curve(Record):
     """Loss -> benchmark score in [0, 1] by a sigmoid, one entry per law.
 
     Recipes improve by ``recipe_growth`` in ln of compute a year; scores are of
     a recipe ``recipe_years`` younger than that of the fit.
     """
 
-    laws: Laws
     floor: Fraction
     ceiling: Fraction
     middle_loss: Nats
     width: Nats
     recipe_growth: Ratio
     recipe_years: Ratio
+
+
+class Head(Record):
+    """A benchmark: laws that have a curve for it, and those curves."""
+
+    laws: Laws
+    curve: Curve
 
 
 class Range(Record):
@@ -138,6 +144,7 @@ class Limits(Record):
     layers: Range
     active_parameters: Range
     granularity: Range
+    vocabulary: Range
     token_ratio: Range
     sparsity: Ratio
     weight_bits: Bits

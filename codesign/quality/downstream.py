@@ -25,10 +25,11 @@ def head_score(
     points, median 3: a dial, not a claim.
     Source: fitted to 145 base models with published MMLU (5-shot).
     """
-    laws = head.laws
+    laws, curve = head.laws, head.curve
     excess = dense_excess(laws, log_parameters=log_parameters, tokens=tokens)
     exponents = 1.0 / laws.size_exponent + 1.0 / laws.data_exponent
-    progress = jnp.exp(-head.recipe_growth * head.recipe_years / exponents)
+    progress = jnp.exp(-curve.recipe_growth * curve.recipe_years / exponents)
     loss = laws.irreducible_loss + progress * excess + laws.delta_scale * surcharge
-    gained = jax.nn.sigmoid((head.middle_loss - loss) / head.width)
-    return weighted_mean(head.floor + (head.ceiling - head.floor) * gained, laws)
+    gained = jax.nn.sigmoid((curve.middle_loss - loss) / curve.width)
+    score = curve.floor + (curve.ceiling - curve.floor) * gained
+    return weighted_mean(score, laws)

@@ -41,7 +41,7 @@ def compute_gap(laws: Laws, excess: Nats, *, reference_excess: Nats) -> Array:
     through -(1/alpha + 1/beta) ln l.
 
     Assumes: l > 0, true because every term of it is.
-    Source: the Lagrangian of Hoffmann et al., arXiv 2203.15556, section 3.3.
+    Source: the Lagrangian of Hoffmann et al., arXiv 2203.15556, approach 3.
     """
     exponents = 1.0 / laws.size_exponent + 1.0 / laws.data_exponent
     return jnp.asarray(exponents * (jnp.log(excess) - jnp.log(reference_excess)))
@@ -55,7 +55,7 @@ def effective_tokens(repetition: Repetition, tokens: Tokens) -> Array:
     Value and slope agree at D = U; about four epochs cost next to nothing.
 
     Assumes: whole passes over the same U tokens.
-    Source: Muennighoff et al., arXiv 2305.16264, equation 5, R_D = 15.39.
+    Source: Muennighoff et al., arXiv 2305.16264, R_D = 15.39.
     """
     unique, decay = repetition.unique_tokens, repetition.decay_epochs
     repeats = jnp.maximum(tokens / unique - 1.0, 0.0)

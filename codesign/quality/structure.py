@@ -59,20 +59,29 @@ def hybrid_cost(share: Fraction, constants: AttentionConstants) -> Array:
     return constants.hybrid_price * (jnp.exp(-share / scale) - jnp.exp(-1.0 / scale))
 
 
-def vocabulary_cost(size: Size, constants: VocabularyConstants) -> Array:
-    """Cost of a vocabulary off its best size, per token.
+def log_vocabulary_ratio(size: Size, constants: VocabularyConstants) -> Array:
+    """ln(V d / N_v), N_v = 3145728 (N_body / 33e6)^0.8354 the best vocabulary.
 
-    c_v (N / 7e9)^-0.6 ln^2(V d / N_v), N_v = 3145728 (N_body / 33e6)^0.8354.
-
-    Assumes: N_body is the active model without vocabulary. Loss per byte also
-    moves with the tokens per byte, which J/byte accounts for.
-    Source: Tao et al., arXiv 2407.13623, approach 2; curvature of approach 3.
+    Source: Tao et al., arXiv 2407.13623, approach 2.
     """
     log_best = jnp.log(constants.best_parameters) + constants.best_exponent * jnp.log(
         size.body / constants.best_at_size
     )
-    growth = (size.active / constants.price_at_size) ** constants.price_exponent
-    return constants.price * growth * (jnp.log(size.vocabulary) - log_best) ** 2
+    return jnp.log(size.vocabulary) - log_best
+
+
+def vocabulary_cost(size: Size, constants: VocabularyConstants) -> Array:
+    """Cost of a vocabulary off its best size, per token.
+
+    c_v (N_body / 7e9)^-0.6 ln^2(V d / N_v)
+
+    Assumes: N_body is the active model without vocabulary, so that a huge
+    vocabulary does not shrink its own price. Loss per byte also moves with the
+    tokens per byte, which J/byte accounts for.
+    Source: curvature of Tao et al., arXiv 2407.13623, approach 3.
+    """
+    growth = (size.body / constants.price_at_size) ** constants.price_exponent
+    return constants.price * growth * log_vocabulary_ratio(size, constants) ** 2
 
 
 def structure(

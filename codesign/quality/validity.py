@@ -14,7 +14,7 @@ from codesign.model.formats import effective_bits
 from codesign.model.transformer import Transformer
 from codesign.quality.capacity import Size, log_granularity
 from codesign.quality.constants import QualityConstants, Range
-from codesign.quality.structure import attention_share
+from codesign.quality.structure import attention_share, log_vocabulary_ratio
 
 TOLERANCE = 1e-9
 
@@ -35,6 +35,8 @@ class Validity(Record):
     sparsity: Ratio
     granularity_low: Ratio
     granularity_high: Ratio
+    vocabulary_low: Ratio
+    vocabulary_high: Ratio
     active_experts: Ratio
     kv_heads: Ratio
     weight_bits: Ratio
@@ -90,6 +92,8 @@ def validity(
     layers_low, layers_high = inside_range(jnp.log(model.num_layers), limits.layers)
     size_low, size_high = inside_range(jnp.log(size.active), limits.active_parameters)
     fine_low, fine_high = inside_range(granularity, limits.granularity)
+    words = log_vocabulary_ratio(size, constants.vocabulary)
+    words_low, words_high = inside_range(words, limits.vocabulary)
     tokens_low, tokens_high = inside_range(tokens, limits.token_ratio)
 
     def shortage(limit: Bits, bits: Bits) -> Array:
@@ -108,6 +112,8 @@ def validity(
         sparsity=jnp.log(size.total / size.active) - jnp.log(limits.sparsity),
         granularity_low=fine_low,
         granularity_high=fine_high,
+        vocabulary_low=words_low,
+        vocabulary_high=words_high,
         active_experts=count_excess(model.num_active_experts, model.num_experts),
         kv_heads=(1.0 - latent) * shared - latent,
         weight_bits=shortage(limits.weight_bits, model.weight_bits),

@@ -11,9 +11,9 @@ class Deployment(Record):
     num_chips / (tensor_parallel * pipeline_parallel) replicas share it.
     ``expert_parallel`` splits experts over ranks; the chips of an expert group
     beyond it split each expert's width. ``prefill_voltage`` and
-    ``decode_voltage`` are what the governor sets per kind of step: variables
-    in a search, roots in ``evaluate``; below the style's minimum they stand
-    for a lower clock at constant voltage.
+    ``decode_voltage`` are the ceilings of the governor per kind of step
+    (locked clocks): it goes below them where power would exceed the limit.
+    Below the style's minimum they stand for a lower clock at constant voltage.
     """
 
     tensor_parallel: Count

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from codesign.core.quantities import Count, Fraction, Tokens
 from codesign.core.record import Record
-from codesign.core.smooth import Sharpness, safe_ratio, smooth_max, smooth_min
+from codesign.core.smooth import safe_ratio
 from codesign.hardware.chip import System
 from codesign.serving.deployment import Deployment
 from codesign.serving.request import Request
@@ -98,36 +98,28 @@ def decode_step(load: Load) -> StepTokens:
     )
 
 
-def mixed_step(
-    load: Load, stack: Stack, *, sharpness: Sharpness = None
-) -> StepTokens:
+def mixed_step(load: Load, stack: Stack) -> StepTokens:
     """A step that carries prefill: p = min(chunk, prompt x / q) tokens."""
     waiting = load.prompt_tokens * safe_ratio(
         load.prefills_per_step, prefill_share(load, stack), empty=1.0
     )
-    tokens = smooth_min(stack.chunk_tokens, waiting, sharpness=sharpness)
-    return _with_prefill(load, tokens, stack, sharpness=sharpness)
+    tokens = jnp.minimum(stack.chunk_tokens, waiting)
+    return _with_prefill(load, tokens, stack)
 
 
-def prompt_step(
-    load: Load, stack: Stack, *, sharpness: Sharpness = None
-) -> StepTokens:
+def prompt_step(load: Load, stack: Stack) -> StepTokens:
     """The step that prefills one waiting prompt, or one chunk of it."""
-    tokens = smooth_min(stack.chunk_tokens, load.prompt_tokens, sharpness=sharpness)
-    return _with_prefill(load, tokens, stack, sharpness=sharpness)
+    tokens = jnp.minimum(stack.chunk_tokens, load.prompt_tokens)
+    return _with_prefill(load, tokens, stack)
 
 
-def num_chunks(load: Load, stack: Stack, *, sharpness: Sharpness = None) -> Count:
+def num_chunks(load: Load, stack: Stack) -> Count:
     """Steps that one prompt's prefill takes (continuous above one)."""
-    return smooth_max(1.0, load.prompt_tokens / stack.chunk_tokens, sharpness=sharpness)
+    return jnp.maximum(1.0, load.prompt_tokens / stack.chunk_tokens)
 
 
-def _with_prefill(
-    load: Load, tokens: Tokens, stack: Stack, *, sharpness: Sharpness
-) -> StepTokens:
-    per_prompt = smooth_min(
-        stack.chunk_tokens, load.prompt_tokens, sharpness=sharpness
-    )
+def _with_prefill(load: Load, tokens: Tokens, stack: Stack) -> StepTokens:
+    per_prompt = jnp.minimum(stack.chunk_tokens, load.prompt_tokens)
     return decode_step(load).replace(
         prefill_tokens=tokens,
         prompts=tokens / per_prompt,

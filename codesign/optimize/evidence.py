@@ -1,0 +1,126 @@
+"""Is the design found an optimum, what holds it, and what would move it?
+
+Design found -> multipliers, KKT residual, variables at bounds, elasticities.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from scipy.optimize import nnls
+
+from codesign.core.paths import path_units
+from codesign.optimize.discrete import Mask
+from codesign.optimize.problem import (
+    Problem,
+    Theta,
+    cpu_options,
+    values_and_constraints,
+)
+from codesign.optimize.result import Binding, Evidence
+from codesign.optimize.space import Floats, Space
+from codesign.serving.design import Design
+
+ACTIVE = 5e-3  # |ln(use / limit)| below which a limit counts as binding
+EDGE = 1e-3  # share of the box that counts as its bound
+NO_PRICE = 1e-4
+
+
+def gather_evidence(
+    problem: Problem, space: Space, *, values: Floats, mask: Mask, theta: Theta
+) -> Evidence:
+    """KKT evidence at a legal design.
+
+    min_{l >= 0, m} || grad f + sum l_i grad g_i + m ||  over the free continuous
+    variables, with bound multipliers m of the right sign; the shadow price of a
+    limit is its l_i, and elasticities are those of f + sum l_i g_i.
+
+    Source: Nocedal and Wright, Numerical Optimization, chapter 12; envelope
+    theorem.
+    """
+    point = space.encode(values)
+    derive = jax.jit(partial(_jacobian, problem), compiler_options=cpu_options())
+    outputs, by_point, by_design = jax.device_get(derive(jnp.asarray(point), theta))
+    constraints = outputs[1:]
+    by_value = by_point / (space.high - space.low)
+    continuous = mask & ~space.coarse & ~space.fine
+    at_low, at_high = continuous & (point < EDGE), continuous & (point > 1 - EDGE)
+    active = np.flatnonzero(np.abs(constraints) < ACTIVE)
+    columns = [by_value[1 + i, continuous] for i in active]
+    identity = np.eye(len(point))[:, continuous]
+    columns += [-identity[i] for i in np.flatnonzero(at_low)]
+    columns += [identity[i] for i in np.flatnonzero(at_high)]
+    slope = by_value[0, continuous]
+    prices, residual = _multipliers(columns, slope)
+    names = problem.constraint_names
+    binding = [
+        Binding(names[i], float(-constraints[i]), float(prices[k]))
+        for k, i in enumerate(active)
+    ]
+    weights = np.zeros(len(outputs))
+    weights[0] = 1.0
+    weights[1 + active] = prices[: len(active)]
+    return Evidence(
+        binding=tuple(sorted(binding, key=lambda b: -b.price)),
+        kkt=float(residual / max(np.linalg.norm(slope), 1e-12)),
+        at_bound=_bounds(space, point, mask),
+        elasticities=_elasticities(by_design, theta.design, weights)
+        | _own(space, by_value, weights=weights, mask=mask),
+    )
+
+
+def _jacobian(
+    problem: Problem, point: Array, theta: Theta
+) -> tuple[Array, Array, Design]:
+    def outputs(point: Array, design: Design) -> tuple[Array, Array]:
+        objective, constraints = values_and_constraints(
+            problem, point, theta.replace(design=design), sharpness=None
+        )
+        both = jnp.concatenate([objective[None], constraints])
+        return both, both
+
+    jacobian = jax.jacrev(outputs, argnums=(0, 1), has_aux=True)
+    (by_point, by_design), both = jacobian(point, theta.design)
+    return both, by_point, by_design
+
+
+def _multipliers(columns: list[Floats], slope: Floats) -> tuple[Floats, float]:
+    if not columns or not slope.size:
+        return np.zeros(len(columns)), float(np.linalg.norm(slope))
+    found, residual = nnls(np.stack(columns, axis=1), -slope)
+    return np.asarray(found), float(residual)
+
+
+def _bounds(space: Space, point: Floats, mask: Mask) -> tuple[str, ...]:
+    sides = []
+    for index in np.flatnonzero(mask):
+        path = space.paths[index]
+        if point[index] < EDGE:
+            sides.append(f"{path} at its lower bound")
+        if point[index] > 1 - EDGE:
+            sides.append(f"{path} at its upper bound")
+    return tuple(sides)
+
+
+def _elasticities(
+    by_design: Design, design: Design, weights: Floats
+) -> dict[str, float]:
+    slopes, values = jax.tree.leaves(by_design), jax.tree.leaves(design)
+    paths = jax.tree_util.tree_flatten_with_path(design)[0]
+    named = path_units(Design)
+    found = {}
+    for (key, _), slope, value in zip(paths, slopes, values, strict=True):
+        path = jax.tree_util.keystr(key, simple=True, separator=".")
+        total = np.tensordot(weights, np.asarray(slope), axes=1) * np.asarray(value)
+        if path in named and np.all(np.isfinite(total)):
+            found[path] = float(np.sum(total))
+    return {path: e for path, e in found.items() if abs(e) > NO_PRICE}
+
+
+def _own(
+    space: Space, by_value: Floats, *, weights: Floats, mask: Mask
+) -> dict[str, float]:
+    slopes = weights @ by_value
+    return {path: float(slopes[i]) for i, path in enumerate(space.paths) if mask[i]}

@@ -1,0 +1,213 @@
+"""How much of a gain is tuning, and how much is co-design?
+
+Study -> rungs from the baseline as given to the joint design, every one a
+legal design, none worse than the one that it starts from.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+
+from codesign.config.quality import load_quality_constants
+from codesign.config.study import Limit, Study
+from codesign.core.checks import check_x64
+from codesign.core.record import as_float64
+from codesign.cost.evaluate import evaluate
+from codesign.optimize.discrete import Mask
+from codesign.optimize.evidence import gather_evidence
+from codesign.optimize.lagrangian import Schedule
+from codesign.optimize.problem import Theta, build_problem, build_theta, metric
+from codesign.optimize.result import TOLERANCE, Result, Rung
+from codesign.optimize.search import Engine, Found
+from codesign.optimize.space import Floats, build_space, place
+from codesign.outcome.answer import Outcome
+from codesign.quality.evaluate import check_training_tokens, quality
+
+Progress = Callable[[str], None]
+UNBOUNDED = 1e9  # factor on a limit that refers to a baseline not yet tuned
+
+FORMATS = ("model.weight_bits", "model.activation_bits", "model.kv_bits")
+LADDER: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("formats", ("deployment.", *FORMATS)),
+    ("model", ("deployment.", "model.")),
+    ("hardware", ("deployment.", "chip.", "system.")),
+)
+EVERYTHING = ("deployment.", "model.", "chip.", "system.")
+
+
+def silent(_: str) -> None:
+    """Progress that is not shown."""
+
+
+class Climber:
+    """A study with its compiled engine and the rungs climbed so far."""
+
+    def __init__(self, study: Study, progress: Progress) -> None:
+        check_x64()
+        check_training_tokens(study.baseline.model)
+        self.study = study
+        self.progress = progress
+        self.space = build_space(study)
+        self.problem = build_problem(study, self.space)
+        self.constants = as_float64(load_quality_constants())
+        self.rng = np.random.default_rng(study.search.seed)
+        self.engine = Engine(
+            self.problem,
+            self.space,
+            starts=study.search.starts,
+            schedule=Schedule(),
+        )
+        self.theta = self._theta(None)
+
+    def as_given(self) -> Rung:
+        """The baseline at the batch and limits that the study gives it."""
+        values = self.space.values_of(self.study.baseline)
+        return self._rung("as given", values)
+
+    def tune(self, given: Rung) -> Rung:
+        """The baseline with its own variables tuned at the same limits."""
+        mask = self.space.select(self.study.tune)
+        rung = self.climb("tuned", mask=mask, known=given.values[None])
+        self.theta = self._theta(rung)
+        return rung
+
+    def climb(self, name: str, *, mask: Mask, known: Floats) -> Rung:
+        """The best legal design over the masked variables."""
+        self.progress(f"[{name}]")
+        found = self.engine.search(
+            self.theta, mask=mask, known=known, rng=self.rng, progress=self.progress
+        )
+        return self._rung(name, found.pool.best(1).values[0], found)
+
+    def _rung(self, name: str, values: Floats, found: Found | None = None) -> Rung:
+        design = as_float64(
+            place(self.study.baseline, self.space.paths, values)  # type: ignore[arg-type]
+        )
+        cost = evaluate(design)
+        held = design.replace(
+            deployment=design.deployment.replace(
+                decode_voltage=cost.decode_voltage, prefill_voltage=cost.prefill_voltage
+            )
+        )
+        values = self.space.values_of(held)
+        _, constraints = self.engine.constraints(values, self.theta)
+        worst = int(np.argmax(constraints))
+        scored = Outcome(
+            cost=cost,
+            quality=quality(
+                design.model,
+                reference=self.study.baseline.model,
+                constants=self.constants,
+            ),
+        )
+        return Rung(
+            name=name,
+            design=held,
+            cost=scored.cost,
+            quality=scored.quality,
+            objective=float(metric(scored, self.study.minimize)),
+            violation=float(constraints[worst]),
+            worst=self.problem.constraint_names[worst],
+            values=values,
+            relaxed=found.relaxed if found else np.nan,
+            agreement=found.agreement if found else np.nan,
+            trace=tuple(found.trace) if found else (),
+        )
+
+    def _theta(self, tuned: Rung | None) -> Theta:
+        bounds = np.array([_bound(limit, tuned) for limit in self.study.limits])
+        return build_theta(
+            self.study, self.space, constants=self.constants, bounds=bounds
+        )
+
+
+def _bound(limit: Limit, tuned: Rung | None) -> float:
+    if not limit.baseline:
+        return limit.factor if limit.value is None else limit.value
+    if tuned is None:
+        return UNBOUNDED if limit.sense == "<=" else 1.0 / UNBOUNDED
+    scored = Outcome(cost=tuned.cost, quality=tuned.quality)
+    return limit.factor * float(metric(scored, limit.metric))
+
+
+def optimize(study: Study, *, progress: Progress = silent) -> Result:
+    """Baseline as given, baseline tuned, joint design; with evidence.
+
+    Raises:
+        Float64DisabledError: 64-bit floats are off.
+        InputError: the baseline model's training tokens are unknown.
+    """
+    clock = time.perf_counter()
+    climber = Climber(study, progress)
+    given = climber.as_given()
+    tuned = climber.tune(given)
+    mask = climber.space.select(EVERYTHING)
+    known = np.stack([tuned.values, given.values])
+    joint = climber.climb("co-designed", mask=mask, known=known)
+    return _result(climber, (given, tuned, joint), mask=mask, clock=clock)
+
+
+def ladder(study: Study, *, rounds: int = 2, progress: Progress = silent) -> Result:
+    """Every rung: formats, model, hardware, alternating and joint.
+
+    Each rung is one search with the same number of starts; alternating spends
+    ``rounds`` searches on the model and on the hardware in turn. The joint
+    search knows all earlier designs.
+    """
+    clock = time.perf_counter()
+    climber = Climber(study, progress)
+    given = climber.as_given()
+    rungs = [given, climber.tune(given)]
+    for name, prefixes in LADDER:
+        known = np.stack([r.values for r in rungs[1:3]])
+        rungs.append(
+            climber.climb(name, mask=climber.space.select(prefixes), known=known[:1])
+        )
+    rungs.append(_alternate(climber, rungs[1], rounds))
+    mask = climber.space.select(EVERYTHING)
+    known = np.stack([r.values for r in rungs[1:]])
+    rungs.append(climber.climb("joint", mask=mask, known=known))
+    return _result(climber, tuple(rungs), mask=mask, clock=clock)
+
+
+def _alternate(climber: Climber, start: Rung, rounds: int) -> Rung:
+    rung = start
+    for _ in range(rounds):
+        for _, prefixes in LADDER[1:]:
+            mask = climber.space.select(prefixes)
+            rung = climber.climb("alternating", mask=mask, known=rung.values[None])
+    return rung
+
+
+def _result(
+    climber: Climber, rungs: Sequence[Rung], *, mask: Mask, clock: float
+) -> Result:
+    best = rungs[-1]
+    evidence = gather_evidence(
+        climber.problem,
+        climber.space,
+        values=best.values,
+        mask=mask,
+        theta=climber.theta,
+    )
+    return Result(
+        study=climber.study,
+        rungs=tuple(rungs),
+        evidence=evidence,
+        status=_status(best, rungs[1]),
+        seconds=time.perf_counter() - clock,
+    )
+
+
+def _status(best: Rung, tuned: Rung) -> str:
+    for rung in (tuned, best):
+        if not rung.feasible:
+            factor = float(np.exp(rung.violation))
+            return (
+                f"Infeasible ({rung.name}): {rung.worst} cannot be kept; the nearest "
+                f"design exceeds it by a factor {factor:.4g}. Relax it by that much."
+            )
+    change = best.objective / tuned.objective - 1.0
+    return f"All limits are kept; the objective is {change:+.1%} against tuned."

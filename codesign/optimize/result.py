@@ -1,0 +1,116 @@
+"""What does a search return? Rungs, the best design and the evidence for it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from codesign.config.study import Study
+from codesign.cost.record import Cost
+from codesign.optimize.space import Floats
+from codesign.quality.evaluate import Quality
+from codesign.serving.design import Design
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One step of a comparison: a legal design with its hard cost and quality.
+
+    ``relaxed`` is the best objective before rounding, ``agreement`` the share of
+    starts within 0.1 % of it; both are NaN where nothing was searched.
+    """
+
+    name: str
+    design: Design
+    cost: Cost
+    quality: Quality
+    objective: float
+    violation: float
+    worst: str
+    values: Floats
+    relaxed: float = np.nan
+    agreement: float = np.nan
+    trace: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def feasible(self) -> bool:
+        """Whether every limit is kept."""
+        return self.violation <= TOLERANCE
+
+
+TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A limit that holds the optimum: d ln objective / d ln limit is -price."""
+
+    name: str
+    slack: float
+    price: float
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Why the optimum is one, and what moves it.
+
+    ``kkt`` is the norm of the gradient left after the best non-negative
+    multipliers, relative to the gradient; ``elasticities`` are
+    d ln objective / d ln parameter with the limits held (envelope theorem).
+    """
+
+    binding: tuple[Binding, ...]
+    kkt: float
+    at_bound: tuple[str, ...]
+    elasticities: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Outcome of ``optimize``: as given, tuned and co-designed, with evidence.
+
+    ``status`` is a sentence: what was found, or which limit cannot be kept and
+    how far it would have to move.
+    """
+
+    study: Study
+    rungs: tuple[Rung, ...]
+    evidence: Evidence | None
+    status: str
+    seconds: float
+    timings: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def as_given(self) -> Rung:
+        """The baseline as the study gives it."""
+        return self.rungs[0]
+
+    @property
+    def baseline(self) -> Rung:
+        """The tuned baseline, which percentages refer to."""
+        return self.rungs[1] if len(self.rungs) > 1 else self.rungs[0]
+
+    @property
+    def best(self) -> Rung:
+        """The last rung: the co-designed one."""
+        return self.rungs[-1]
+
+    @property
+    def design(self) -> Design:
+        """The legal design found."""
+        return self.best.design
+
+    @property
+    def cost(self) -> Cost:
+        """Hard cost of the legal design."""
+        return self.best.cost
+
+    @property
+    def feasible(self) -> bool:
+        """Whether the design found keeps every limit."""
+        return self.best.feasible
+
+    @property
+    def gap(self) -> float:
+        """Legal over relaxed objective, minus one."""
+        return self.best.objective / self.best.relaxed - 1.0
