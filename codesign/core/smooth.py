@@ -5,6 +5,8 @@ function of every reported number; a number (256 in the search) is the smooth
 one, which tends to the hard one as the sharpness grows.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -18,7 +20,8 @@ ROUNDING = 1e-9  # a size this close above a whole tile is that tile
 def smooth_max(*values: Scalar, sharpness: Sharpness) -> Array:
     """Largest of non-negative values.
 
-    max_p(v) = (v_1^p + ... + v_n^p)^(1/p), computed relative to the largest.
+    max_p(v) = (v_1^p + ... + v_n^p)^(1/p), computed relative to the largest,
+    which scales out of the derivative.
 
     Assumes: v >= 0. Lies above the hard maximum by at most n^(1/p).
     Source: the p-norm; bias measured in docs/theory/smooth.md.
@@ -27,13 +30,12 @@ def smooth_max(*values: Scalar, sharpness: Sharpness) -> Array:
         >>> round(float(smooth_max(3.0, 2.0, sharpness=None)), 6)
         3.0
     """
-    stacked = jnp.stack(jnp.broadcast_arrays(*map(jnp.asarray, values)))
-    largest = jnp.max(stacked, axis=0)
+    largest = functools.reduce(jnp.maximum, map(jnp.asarray, values))
     if sharpness is None:
         return largest
     positive = largest > 0
-    scale = jnp.where(positive, largest, 1.0)
-    total = jnp.sum(_power(stacked / scale, sharpness), axis=0)
+    scale = jax.lax.stop_gradient(jnp.where(positive, largest, 1.0))
+    total = sum(_power(jnp.asarray(value) / scale, sharpness) for value in values)
     root = jnp.exp(jnp.log(jnp.where(positive, total, 1.0)) / sharpness)
     return jnp.where(positive, scale * root, 0.0)
 

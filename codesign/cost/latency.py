@@ -31,8 +31,10 @@ class TimeBill(Record):
     eager: Seconds
 
 
-def step_time(design: Design, step: Step, times: OperatorTime) -> TimeBill:
-    """Time of one step: stages in sequence, each operators plus overheads.
+def step_time(
+    design: Design, step: Step, *, times: OperatorTime
+) -> tuple[Seconds, TimeBill]:
+    """Time of one step and its bill: stages in sequence, operators plus overheads.
 
     t_stage = sum(roofline + link + launch) + layers t_layer
               + expert layers t_expert + t_step + sequences t_sequence
@@ -64,7 +66,7 @@ def step_time(design: Design, step: Step, times: OperatorTime) -> TimeBill:
     extra = eager_share(part, stack.graph_tokens) * (blended - stage)
     stages = part.pipeline
     by_compute, by_memory, by_vector = _binding(times)
-    return TimeBill(
+    bill = TimeBill(
         compute=stages * by_compute,
         memory=stages * by_memory,
         vector=stages * by_vector,
@@ -73,6 +75,7 @@ def step_time(design: Design, step: Step, times: OperatorTime) -> TimeBill:
         host=stages * host,
         eager=stages * extra,
     )
+    return stages * (stage + extra), bill
 
 
 def eager_share(part: Shard, graph_tokens: Seconds) -> Fraction:

@@ -85,8 +85,7 @@ def step_detail(
         point=point,
         sharpness=sharpness,
     )
-    seconds = step_time(design, done.step, times)
-    duration = total(seconds)
+    duration, seconds = step_time(design, done.step, times=times)
     joules = energy_bill(
         energies,
         times,

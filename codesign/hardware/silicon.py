@@ -187,7 +187,7 @@ def resident_energy(
     """Energy of one byte from a resident SRAM bank to the operand latch.
 
     e = e_bank + e_wire sqrt(A_die) / 2 + e_local,
-    e_bank = e_0 + e_1 sqrt(S / banks)
+    e_bank = e_0 + e_1 sqrt(S / (dies banks))
 
     Assumes: the mean distance from a bank to its array is half a die edge,
     divided over as many banks as compute the operand where it is stored.
@@ -195,9 +195,9 @@ def resident_energy(
     """
     sram = technology.sram
     bank = sram.bank_energy + sram.bank_energy_root * jnp.sqrt(
-        chip.sram.capacity / sram.bank_capacity
+        chip.sram.capacity / chip.dies / sram.num_banks
     )
-    distance = jnp.sqrt(area / chip.dies / sram.bank_capacity) / 2
+    distance = jnp.sqrt(area / chip.dies / sram.num_banks) / 2
     return bank + sram.wire_energy * distance + chip.style.local_path_energy
 
 

@@ -73,7 +73,7 @@ class SramTechnology(Record):
     fast_area: SquareMetersPerByte
     bank_energy: JoulesPerByte
     bank_energy_root: JoulesPerByteRootByte
-    bank_capacity: Count
+    num_banks: Count
     leakage: WattsPerByte
     bandwidth_fraction: Fraction
     wire_energy: JoulesPerByteMeter
