@@ -4,7 +4,7 @@ Names, files or ready records, and numbers as texts with units -> ``Design``;
 ``Design`` <-> a YAML file that holds every leaf.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,12 @@ import numpy as np
 from ruamel.yaml import YAML
 
 from codesign.config.chips import chip_info, load_chip, load_stack, load_system
-from codesign.config.faults import design_faults
 from codesign.config.models import load_model
-from codesign.config.overrides import read_override, split_assignment
+from codesign.config.overrides import (
+    design_faults,
+    read_override,
+    split_assignment,
+)
 from codesign.config.records import read_values, record_from_values
 from codesign.config.technology import load_technology
 from codesign.config.units import format_quantity, parse_quantity
@@ -24,7 +27,7 @@ from codesign.core.checks import check_x64
 from codesign.core.errors import CodesignError, InputError, UnitError, UnknownNameError
 from codesign.core.paths import get_path, path_units, set_path
 from codesign.core.quantities import Scalar, Unit
-from codesign.core.record import as_float64
+from codesign.core.record import Record, as_float64
 from codesign.hardware.chip import Chip, System
 from codesign.model.transformer import Transformer
 from codesign.serving.deployment import Deployment
@@ -56,9 +59,13 @@ PLACES = {
 }
 """Path in the design of every number that ``build_design`` takes."""
 
-PART_NAMES = ("chip", "model", "stack", "system", "technology")
 NEEDED = ("chip", "model", "prompt_length", "output_length")
 SYSTEM_NAMES = ("domain_size", "outer_bandwidth", "outer_latency", "hops")
+_LOADERS: dict[str, tuple[Callable[[str | Path], Any], type[Record]]] = {
+    "chip": (load_chip, Chip),
+    "model": (load_model, Transformer),
+    "stack": (load_stack, Stack),
+}
 _EXACT_DIGITS = (3, 6, 12, 17)
 _LARGEST_WHOLE = 2.0**53
 
@@ -146,8 +153,7 @@ class Draft:
         """The design, or None with problems noted."""
         check_x64()
         before = len(self.problems.found)
-        missing = [n for n in NEEDED if n not in self.given]
-        for name in missing:
+        for name in [name for name in NEEDED if name not in self.given]:
             self.problems.add(self.place(name), "is missing.")
         parts = self._parts()
         values = self._numbers()
@@ -220,10 +226,10 @@ class Draft:
             )
 
     def _parts(self) -> dict[str, Any]:
-        chip = self._part("chip", load_chip, Chip)
+        chip = self._part("chip")
         parts: dict[str, Any] = {
             "chip": chip,
-            "model": self._part("model", load_model, Transformer),
+            "model": self._part("model"),
             "technology": self.given.get("technology") or load_technology(),
             "system": self.given.get("system"),
         }
@@ -245,7 +251,7 @@ class Draft:
 
     def _stack(self, *, named: bool) -> Stack | None:
         if "stack" in self.given:
-            return self._part("stack", load_stack, Stack)
+            return self._part("stack")
         if named:
             return load_stack(chip_info(self._located("chip")).stack)
         self.problems.add(
@@ -253,7 +259,8 @@ class Draft:
         )
         return None
 
-    def _part(self, name: str, load: Any, record_type: type[Any]) -> Any:
+    def _part(self, name: str) -> Any:
+        load, record_type = _LOADERS[name]
         given = self.given.get(name)
         if given is None or isinstance(given, record_type):
             return given
@@ -285,7 +292,7 @@ def locate(name: str | Path, folder: Path | None) -> str | Path:
 
 def _bare_design(parts: Mapping[str, Any], values: Mapping[str, float]) -> Design:
     """The design at the given numbers, 0 where a default is still to be chosen."""
-    empty = {path: 0.0 for path in path_units(System)} | {"num_chips": 1.0}
+    empty = dict.fromkeys(path_units(System), 0.0) | {"num_chips": 1.0}
     design = Design(
         chip=parts["chip"],
         system=parts["system"] or System(**empty),
@@ -333,7 +340,7 @@ def default_tensor_parallel(design: Design) -> int:
 
 
 def exact_text(value: float, unit: Unit) -> str | int | float:
-    """Text of a value with its unit that reads back to the very same float.
+    """Shortest text of a value with its unit that reads back to the same float.
 
     Example:
         >>> exact_text(3.35e12, Unit("B/s")), exact_text(64.0, Unit("1"))
@@ -342,11 +349,10 @@ def exact_text(value: float, unit: Unit) -> str | int | float:
     if unit.text == "1":
         whole = value.is_integer() and abs(value) < _LARGEST_WHOLE
         return int(value) if whole else value
-    for digits in _EXACT_DIGITS:
-        text = format_quantity(value, unit, digits=digits)
-        if parse_quantity(text, unit) == value:
-            return text
-    return f"{value!r} {unit.text}"
+    exact = f"{value!r} {unit.text}"
+    texts = [format_quantity(value, unit, digits=digits) for digits in _EXACT_DIGITS]
+    same = [text for text in texts if parse_quantity(text, unit) == value]
+    return min([*same, exact], key=len)
 
 
 def design_to_dict(design: Design) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""What does ``--set path=value`` change, in a design or in a study file?
+"""What does ``--set path=value`` change, and is the design still a legal one?
 
 Assignments such as ``chip.dram.bandwidth=8 TB/s`` -> the design, or the data
-of a study file, with those values replaced.
+of a study file, with those values replaced; a design -> its faults.
 """
 
 import copy
@@ -9,16 +9,37 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from codesign.config.units import parse_quantity
+from codesign.config.units import format_quantity, parse_quantity
 from codesign.core.errors import CodesignError, InputError, UnitError, UnknownKeyError
 from codesign.core.paths import get_path, nearest, path_units, set_path
+from codesign.core.quantities import Unit
 from codesign.serving.design import Design
 
 BOUND_KEYS = ("min", "max", "choices", "multiple_of", "integer")
 MAX_SHOWN = 8
+
+_WHOLE = (
+    "system.num_chips",
+    "deployment.tensor_parallel",
+    "deployment.pipeline_parallel",
+    "deployment.expert_parallel",
+)
+_POSITIVE = (
+    *_WHOLE,
+    "deployment.batch",
+    "deployment.power_limit",
+    "deployment.prefill_voltage",
+    "deployment.decode_voltage",
+    "request.prompt_length",
+    "request.output_length",
+    "system.domain_size",
+)
+_SIGNED = "chip.anchor."
+_ROUNDING = 1e-9
 
 
 def apply_overrides(design: Design, assignments: Sequence[str]) -> Design:
@@ -80,7 +101,7 @@ def read_override(path: str, text: Any, *, design: Design) -> float:
             f"{path}: is a table of {size} values; one number cannot replace it."
         )
     value = parse_quantity(text, units[path], name=path)
-    if value < 0 and not path.startswith("chip.anchor."):
+    if value < 0 and not path.startswith(_SIGNED):
         raise InputError(f"{path}: {text} is negative; allowed is 0 or more.")
     return value
 
@@ -149,3 +170,85 @@ def _typed(text: str) -> Any:
         return YAML(typ="safe").load(text)
     except YAMLError as error:
         raise InputError(f'"{text}" cannot be read as a YAML value.') from error
+
+
+def design_faults(design: Design) -> dict[str, str]:
+    """What is impossible or illegal about a design, by dotted path.
+
+    Values must be finite, and not negative outside the anchor; shares lie in
+    [0, 1]; degrees of parallelism are whole and divide what they split. Whether
+    the model fits into memory is a limit of the cost, not a fault.
+    """
+    faults = _value_faults(design)
+    if not set(_POSITIVE) & faults.keys():
+        faults |= _placement_faults(design)
+    return faults
+
+
+def _value_faults(design: Design) -> dict[str, str]:
+    faults: dict[str, str] = {}
+    for path, unit in path_units(Design).items():
+        values = np.asarray(get_path(design, path), np.float64)
+        fault = _value_fault(path, values, unit=unit)
+        if fault:
+            faults[path] = fault
+    if float(design.request.prefix_hit_fraction) >= 1:
+        message = "1 leaves no token to prefill; allowed is 0 to below 1."
+        faults.setdefault("request.prefix_hit_fraction", message)
+    sram = design.chip.sram
+    shares = float(sram.tile_fraction + sram.weight_fraction + sram.kv_fraction)
+    if shares > 1 + _ROUNDING:
+        message = f"shares of tiles, weights and KV add up to {shares:g}; at most 1."
+        faults.setdefault("chip.sram.tile_fraction", message)
+    return faults
+
+
+def _value_fault(path: str, values: np.ndarray, *, unit: Unit) -> str:
+    lowest, highest = float(np.min(values)), float(np.max(values))
+    if not np.all(np.isfinite(values)):
+        return f"{values} is not a finite number."
+    if path in _POSITIVE and lowest <= 0:
+        return f"{format_quantity(lowest, unit)} is not positive."
+    if lowest < 0 and not path.startswith(_SIGNED):
+        return f"{format_quantity(lowest, unit)} is negative; allowed is 0 or more."
+    if path in _WHOLE and not lowest.is_integer():
+        return f"{lowest:g} is not a whole number."
+    if path.endswith(("_fraction", "_efficiency")) and highest > 1:
+        return f"{highest:g} is above 1; a fraction lies in [0, 1]."
+    return ""
+
+
+def _placement_faults(design: Design) -> dict[str, str]:
+    faults: dict[str, str] = {}
+    system, deployment, model = design.system, design.deployment, design.model
+    chips, layers = int(system.num_chips), int(model.num_layers)
+    tensor, stages = int(deployment.tensor_parallel), int(deployment.pipeline_parallel)
+    expert, experts = int(deployment.expert_parallel), int(model.num_experts)
+    heads = int(model.num_heads)
+    if chips % (tensor * stages):
+        faults["deployment.tensor_parallel"] = (
+            f"tensor_parallel {tensor} x pipeline_parallel {stages} does not divide "
+            f"num_chips {chips}. Divisors: {_divisors(chips)}."
+        )
+    elif heads % tensor:
+        faults["deployment.tensor_parallel"] = (
+            f"{tensor} does not divide num_heads {heads}. Divisors: {_divisors(heads)}."
+        )
+    if stages > layers:
+        faults["deployment.pipeline_parallel"] = (
+            f"{stages} stages are more than num_layers {layers}."
+        )
+    if expert > max(1, experts):
+        faults["deployment.expert_parallel"] = (
+            f"{expert} ranks are more than num_experts {experts}."
+        )
+    elif (chips // stages) % expert or max(tensor, expert) % min(tensor, expert):
+        faults["deployment.expert_parallel"] = (
+            f"{expert} ranks do not divide the {chips // stages} chips of a stage "
+            f"into whole groups beside tensor_parallel {tensor}."
+        )
+    return faults
+
+
+def _divisors(number: int) -> str:
+    return ", ".join(str(n) for n in range(1, number + 1) if number % n == 0)

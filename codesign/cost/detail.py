@@ -17,6 +17,7 @@ from codesign.core.quantities import (
     Seconds,
 )
 from codesign.core.record import Record, as_float64
+from codesign.core.smooth import safe_ratio
 from codesign.cost.governor import govern
 from codesign.cost.step import StepDetail, step_detail, total
 from codesign.cost.total import prepare
@@ -71,7 +72,6 @@ def _costs(design: Design, index: Count) -> OperatorCost:
     times, work = detail.times, done.traffic.work
     by_resource = jnp.stack([getattr(times, name) for name in RESOURCES])
     seconds = times.roofline + times.link + times.launch
-    busiest = jnp.maximum(times.compute, 1e-30)
     return OperatorCost(
         count=done.step.table.count,
         flops=work.flops,
@@ -80,6 +80,6 @@ def _costs(design: Design, index: Count) -> OperatorCost:
         message_bytes=work.message_bytes,
         seconds=seconds,
         joules=total(detail.energies),
-        peak_compute=2 * work.hot_macs / busiest,
+        peak_compute=safe_ratio(2 * work.hot_macs, times.compute),
         binding=jnp.argmax(by_resource, axis=0),
     )

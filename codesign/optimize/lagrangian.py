@@ -21,6 +21,9 @@ from codesign.optimize.problem import (
 )
 
 
+GROUP = 64  # lanes that fit in the cache together; groups run one after another
+
+
 @dataclass(frozen=True)
 class Schedule:
     """Lengths and rates of the augmented Lagrangian.
@@ -122,5 +125,14 @@ def descender(
             trace=jnp.stack(trace),
         )
 
-    lanes = jax.vmap(descend, in_axes=(0, 0, None, None))
-    return jax.jit(lanes, compilercpu_options=cpu_options())
+    def lanes(points: Array, free: Array, margin: Array, theta: Theta) -> Lanes:
+        def group(pair: tuple[Array, Array]) -> Lanes:
+            return jax.vmap(lambda x, m: descend(x, m, margin, theta))(*pair)
+
+        pieces = jax.tree.map(
+            lambda leaf: leaf.reshape(-1, GROUP, leaf.shape[-1]), (points, free)
+        )
+        found = jax.lax.map(group, pieces)
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), found)
+
+    return jax.jit(lanes, compiler_options=cpu_options())

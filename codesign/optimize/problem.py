@@ -141,7 +141,7 @@ def hard_evaluator(problem: Problem, *, chunk: int) -> Compiled:
         objective, constraints = jax.lax.map(jax.vmap(one), pieces)
         return objective.reshape(-1), constraints.reshape(-1, constraints.shape[-1])
 
-    return jax.jit(batch, compilercpu_options=cpu_options())
+    return jax.jit(batch, compiler_options=cpu_options())
 
 
 def cpu_options() -> dict[str, bool]:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from codesign.optimize.discrete import FEASIBLE, Mask, Pool, mutate, neighbours
-from codesign.optimize.lagrangian import Lanes, Schedule, descender
+from codesign.optimize.lagrangian import GROUP, Lanes, Schedule, descender
 from codesign.optimize.problem import Problem, Theta, hard_evaluator
 from codesign.optimize.space import Floats, Space
 
@@ -46,7 +46,7 @@ class Engine:
         self.starts = starts
         self.schedule = schedule
         self._descend = descender(problem, schedule)
-        self._hard = hard_evaluator(problem, chunk=CHUNK)
+        self._hard = hard_evaluator(problem, chunk=GROUP)
 
     def descend(
         self, values: Floats, free: Mask, theta: Theta, *, margin: float = 0.0
