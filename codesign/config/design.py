@@ -156,15 +156,11 @@ class Draft:
         for name in [name for name in NEEDED if name not in self.given]:
             self.problems.add(self.place(name), "is missing.")
         parts = self._parts()
-        values = self._numbers()
-        if len(self.problems.found) > before:
-            return None
-        design = _bare_design(parts, values)
-        values |= self._overridden(design)
+        values = self._numbers() | self._overridden()
         self._check_load(values)
         if len(self.problems.found) > before:
             return None
-        design = _with_defaults(design, values)
+        design = _with_values(parts, values)
         for path, message in design_faults(design).items():
             self.problems.add(self._place_of(path), message)
         return design if len(self.problems.found) == before else None
@@ -201,24 +197,26 @@ class Draft:
             self.problems.add(place, f"expected a quantity, found {text!r}.")
         return None
 
-    def _overridden(self, design: Design) -> dict[str, float]:
+    def _overridden(self) -> dict[str, float]:
         values: dict[str, float] = {}
         for path, text in self.overrides.items():
             try:
-                values[path] = read_override(path, text, design=design)
+                values[path] = read_override(path, text)
             except CodesignError as error:
                 message = str(error).removeprefix(f"{path}: ")
                 self.problems.add(f"{self.override_place}{path}", message)
         return values
 
     def _check_load(self, values: Mapping[str, float]) -> None:
-        open_loop = values.get("request.rate", 0.0) > 0
+        read = [name for name in ("batch", "rate") if PLACES[name] in values]
+        if any(n in self.given and n not in read for n in ("batch", "rate")):
+            return
         place = self.place("batch")
-        if open_loop and "deployment.batch" in values:
-            self.problems.add(
-                place, "give batch (closed loop) or rate (open loop), not both."
-            )
-        if not open_loop and "deployment.batch" not in values:
+        if values.get(PLACES["rate"], 0.0) > 0:
+            if "batch" in read:
+                message = "give batch (closed loop) or rate (open loop), not both."
+                self.problems.add(place, message)
+        elif "batch" not in read:
             self.problems.add(
                 place,
                 "give either batch, such as 64 (closed loop), or rate, such as "
@@ -290,24 +288,18 @@ def locate(name: str | Path, folder: Path | None) -> str | Path:
     return beside if beside is not None and beside.exists() else name
 
 
-def _bare_design(parts: Mapping[str, Any], values: Mapping[str, float]) -> Design:
-    """The design at the given numbers, 0 where a default is still to be chosen."""
-    empty = dict.fromkeys(path_units(System), 0.0) | {"num_chips": 1.0}
+def _with_values(parts: Mapping[str, Any], values: Mapping[str, float]) -> Design:
+    """The design of the parts at the given values, with defaults for the others."""
+    alone = dict.fromkeys(path_units(System), 0.0) | {"num_chips": 1.0}
     design = Design(
         chip=parts["chip"],
-        system=parts["system"] or System(**empty),
+        system=parts["system"] or System(**alone),
         model=parts["model"],
         deployment=Deployment(**dict.fromkeys(path_units(Deployment), 0.0)),
         request=Request(**dict.fromkeys(path_units(Request), 0.0)),
         stack=parts["stack"],
         technology=parts["technology"],
     )
-    for path, value in values.items():
-        design = set_path(design, path, value)
-    return design
-
-
-def _with_defaults(design: Design, values: Mapping[str, float]) -> Design:
     for path, value in values.items():
         design = set_path(design, path, value)
     defaults: dict[str, Scalar] = {

@@ -14,23 +14,26 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import YAMLError
 
 from codesign.config.catalogue import find_preset, presets_directory
 from codesign.config.chips import chip_info
 from codesign.config.design import PLACES, Draft, exact_text, locate
 from codesign.config.overrides import (
     BOUND_KEYS,
+    FACTOR_AND_PATH,
+    Variable,
     nearest_paths,
-    override_study,
+    read_variables,
+    split_assignment,
     unknown_parameter,
 )
 from codesign.config.units import format_quantity, parse_quantity
 from codesign.config.yaml import Problems, read_yaml
 from codesign.core.checks import check_x64
-from codesign.core.errors import UnitError
+from codesign.core.errors import InputError, UnitError
 from codesign.core.paths import get_path, nearest, path_units
 from codesign.core.quantities import Unit
 from codesign.cost.limits import Limits
@@ -60,7 +63,6 @@ BASELINE_KEYS = (
     "tune",
     "set",
 )
-GOVERNED = ("deployment.decode_voltage", "deployment.prefill_voltage")
 ABBREVIATIONS = {
     "ttft": "time_to_first_token",
     "tpot": "time_per_output_token",
@@ -70,37 +72,15 @@ ABBREVIATIONS = {
     "cost": "usd_per_token",
     "quality": "quality.gap",
 }
-COUNTABLE = ("1", "bit", "token", "MAC")
+SEARCH_KEYS = ("starts", "seed")
+_NO_ARGUMENT = ("tune", "set")
 EXAMPLE_STUDY = "joint_chat.yaml"
 
-_FACTOR_AND_PATH = re.compile(
-    r"(?:(\d+\.?\d*(?:[eE][+-]?\d+)?)\s*\*\s*)?([A-Za-z_][\w.]*)"
-)
 _LIMIT = re.compile(r"(\S+)\s*(<=|>=)\s*(\S.*)")
 _LIMIT_FORMS = (
     "Write metric <= value or metric >= value, where value is a number with unit, "
     "baseline, a path of the design, or a number times one of the last two."
 )
-
-
-@dataclass(frozen=True)
-class Variable:
-    """A free parameter and its legal values, SI; choices leave low, high as ends.
-
-    ``high_path`` names the parameter that bounds it, times ``high_factor``;
-    ``high`` is then the largest value that bound can take. ``multiple`` is 0
-    and ``choices`` empty where they do not apply.
-    """
-
-    path: str
-    unit: str
-    low: float
-    high: float
-    high_path: str | None = None
-    high_factor: float = 1.0
-    choices: tuple[float, ...] = ()
-    multiple: float = 0.0
-    integer: bool = False
 
 
 @dataclass(frozen=True)
@@ -168,9 +148,18 @@ def load_study(path: str | Path, *, overrides: Sequence[str] = ()) -> Study:
     document = read_yaml(file)
     data = override_study(document.data, overrides, sections=STUDY_KEYS)
     problems = Problems(file=document.file, lines=document.lines)
-    study = _Reader(data, problems, file).study()
+    study = _Reader(data, problems, file=file).study()
+    problems.found.sort(key=_line)
     problems.raise_if_any()
+    if study is None:
+        raise InputError(problems.text())
     return study
+
+
+def _line(problem: str) -> int:
+    """Line that a problem names; 0 where it names none."""
+    found = re.match(r"[^:]*:(\d+) ", problem)
+    return int(found[1]) if found else 0
 
 
 def init_study_text() -> str:
@@ -207,35 +196,82 @@ def metric_units() -> dict[str, Unit]:
     return {**path_units(Cost), **scalar}
 
 
-@cache
-def always_on() -> tuple[str, ...]:
-    """Names of the limits that hold unless ``off`` names them."""
-    return tuple(dict.fromkeys([*path_units(Limits), *path_units(Validity)]))
+def override_study(
+    data: Mapping[str, Any], assignments: Sequence[str], *, sections: Sequence[str]
+) -> dict[str, Any]:
+    """Data of a study file with assignments in place.
+
+    A path that starts with a section of the file changes that entry
+    (``search.seed=1``, ``free.chip.tdp.max=900 W``); any other is a parameter
+    of the baseline (``chip.tdp=500 W``).
+    """
+    changed: dict[str, Any] = copy.deepcopy(dict(data))
+    for assignment in assignments:
+        path, text = split_assignment(assignment)
+        section, _, rest = path.partition(".")
+        if section not in sections:
+            keys, value = ["baseline", "set", path], text
+        else:
+            keys, value = [section, *_split_below(section, rest)], _typed(text)
+        _insert(changed, keys, value=value)
+    return changed
+
+
+def _split_below(section: str, rest: str) -> list[str]:
+    parameter, _, key = rest.rpartition(".")
+    if section == "free" and key in BOUND_KEYS and parameter:
+        return [parameter, key]
+    return [rest] if rest else []
+
+
+def _insert(data: dict[str, Any], keys: Sequence[str], *, value: Any) -> None:
+    for key in keys[:-1]:
+        below = data.setdefault(key, {})
+        if not isinstance(below, dict):
+            raise InputError(f"{'.'.join(keys)}: {key} is not a mapping.")
+        data = below
+    data[keys[-1]] = value
+
+
+def _typed(text: str) -> Any:
+    """Number, truth value, list or text, as YAML reads it."""
+    try:
+        return YAML(typ="safe").load(text)
+    except YAMLError as error:
+        raise InputError(f'"{text}" cannot be read as a YAML value.') from error
 
 
 class _Reader:
     """Reads the sections of one file and notes every problem on the way."""
 
-    def __init__(
-        self, data: Mapping[str, Any], problems: Problems, /, file: Path
-    ) -> None:
+    def __init__(self, data: dict[str, Any], problems: Problems, *, file: Path) -> None:
         self.data = data
         self.problems = problems
         self.file = file
-        self.folder = file.resolve().parent
-        self.units = path_units(Design)
 
-    def study(self) -> Any:
-        self._known_keys("", self.data, known=STUDY_KEYS)
+    def study(self) -> Study | None:
+        """The study, or None with problems noted."""
+        self._check_keys("", self.data, known=STUDY_KEYS)
         needed = ("baseline", "request", "free", "minimize")
         self.problems.missing_keys("", [key for key in needed if key not in self.data])
-        variables = self._variables()
-        given = self._given(variables)
-        baseline = self._baseline(given)
-        minimize = self._objective()
-        limits = tuple(filter(None, map(self._limit, *self._list("subject_to"))))
+        given = self._given()
+        baseline = self._baseline(given) if given else None
+        free = read_variables(
+            self._section("free"), baseline=baseline, problems=self.problems
+        )
+        if "free" in self.data and not self.data["free"]:
+            self.problems.add("free", "no variable is free; name at least one.")
+        limits = [
+            read_limit(
+                " ".join(str(text).split()),
+                place=f"subject_to.{index}",
+                problems=self.problems,
+            )
+            for index, text in enumerate(self._list(self.data, "subject_to"))
+        ]
+        objective = str(self.data.get("minimize", ""))
+        minimize = read_objective(objective, problems=self.problems)
         tune, off, search = self._tune(), self._off(), self._search()
-        free = tuple(self._resolve(v, variables, baseline) for v in variables.values())
         if self.problems.found or baseline is None:
             return None
         study = Study(
@@ -246,8 +282,284 @@ class _Reader:
             tune=tune,
             free=free,
             minimize=minimize,
-            limits=limits,
+            limits=tuple(limit for limit in limits if limit is not None),
             off=off,
             search=search,
         )
-        return replace(study, resolved=_resolved(study, given, folder=self.folder))
+        return replace(study, resolved=_resolved(study, given))
+
+    def _section(self, name: str) -> dict[str, Any]:
+        content = self.data.get(name) or {}
+        if isinstance(content, dict):
+            return content
+        message = f"expected a mapping of keys to values, found {content!r}."
+        if not any(message in found for found in self.problems.found):
+            self.problems.add(name, message)
+        return {}
+
+    def _list(self, section: Mapping[str, Any], key: str) -> list[Any]:
+        content = section.get(key)
+        if content is None:
+            return []
+        return content if isinstance(content, list) else [content]
+
+    def _check_keys(
+        self,
+        place: str,
+        content: Mapping[str, Any],
+        *,
+        known: Sequence[str],
+        other: str = "",
+    ) -> None:
+        elsewhere = {"request": REQUEST_KEYS, "baseline": BASELINE_KEYS}.get(other, ())
+        for key in [key for key in content if key not in known]:
+            where = f"{place}.{key}" if place else key
+            if key in elsewhere:
+                self.problems.add(where, f"belongs under {other}.")
+            else:
+                self.problems.unknown_key(where, list(known))
+
+    def _given(self) -> dict[str, Any]:
+        """Arguments of the baseline; a free batch that is left out gets a start."""
+        baseline, request = self._section("baseline"), self._section("request")
+        self._check_keys("baseline", baseline, known=BASELINE_KEYS, other="request")
+        self._check_keys("request", request, known=REQUEST_KEYS, other="baseline")
+        given = {key: v for key, v in baseline.items() if key in BASELINE_KEYS}
+        given |= {key: v for key, v in request.items() if key in REQUEST_KEYS}
+        changes = given.get("set") or {}
+        loads = {"batch", "rate", *map(PLACES.get, ("batch", "rate"))}
+        if not loads & {*given, *changes}:
+            given |= self._middle_batch()
+        folder = self.file.resolve().parent
+        for name in ("chip", "model", "stack"):
+            if isinstance(given.get(name), str):
+                given[name] = str(locate(given[name], folder))
+        return given
+
+    def _middle_batch(self) -> dict[str, Any]:
+        """The legal batch nearest to the geometric middle of its bounds, if free."""
+        path = PLACES["batch"]
+        entry = self._section("free").get(path)
+        if entry is None:
+            return {}
+        found = read_variables({path: entry}, baseline=None, problems=Problems())
+        if not found:
+            return {}
+        batch = found[0]
+        middle = math.sqrt(batch.low * batch.high)
+        step = batch.multiple or 1.0
+        legal = batch.choices or (max(step, step * round(middle / step)),)
+        return {"batch": min(legal, key=lambda value: abs(math.log(value / middle)))}
+
+    def _baseline(self, given: Mapping[str, Any]) -> Design | None:
+        changes = given.get("set") or {}
+        if not isinstance(changes, dict):
+            example = "expected parameters, such as {chip.tdp: 500 W}"
+            self.problems.add("baseline.set", f"{example}; found {changes!r}.")
+            return None
+        places = {name: f"request.{name}" for name in REQUEST_KEYS}
+        design = Draft(
+            {name: value for name, value in given.items() if name not in _NO_ARGUMENT},
+            problems=self.problems,
+            overrides=changes,
+            places={name: f"baseline.{name}" for name in BASELINE_KEYS} | places,
+            override_place="baseline.set.",
+        ).design()
+        if design is not None and not float(design.model.training_tokens) > 0:
+            self.problems.add(
+                "baseline.model",
+                "its training tokens are unknown, which quality depends on. Add "
+                "set: {model.training_tokens: 15e12 token} with the right number.",
+            )
+        return design
+
+    def _tune(self) -> tuple[str, ...]:
+        groups = _groups()
+        prefixes: list[str] = []
+        for name in self._list(
+            {"tune": "deployment", **self._section("baseline")}, "tune"
+        ):
+            if name in groups:
+                prefixes.append(f"{name}.")
+            elif name in path_units(Design):
+                prefixes.append(name)
+            else:
+                close = nearest_paths(str(name), [*groups, *path_units(Design)])
+                hint = ", ".join(close or groups)
+                message = f'"{name}" is no group of parameters. Close: {hint}.'
+                self.problems.add("baseline.tune", message)
+        return tuple(prefixes)
+
+    def _off(self) -> tuple[str, ...]:
+        names: list[str] = []
+        physical, ranges = path_units(Limits), path_units(Validity)
+        for given in self._list(self.data, "off"):
+            name = str(given).rpartition(".")[2]
+            if name == "validity":
+                names += [part for part in ranges if part not in physical]
+            elif name in (*physical, *ranges):
+                names.append(name)
+            else:
+                close = nearest(name, [*physical, *ranges, "validity"])
+                allowed = close or [*physical, "validity"]
+                message = f'no limit is called "{given}". Close: {", ".join(allowed)}.'
+                self.problems.add("off", message)
+        return tuple(dict.fromkeys(names))
+
+    def _search(self) -> Search:
+        section = self._section("search")
+        self._check_keys("search", section, known=SEARCH_KEYS)
+        found: dict[str, int] = {}
+        for key, lowest in (("starts", 1), ("seed", 0)):
+            value = section.get(key, getattr(Search, key))
+            if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+                message = f"expected a whole number from {lowest} up, found {value!r}."
+                self.problems.add(f"search.{key}", message)
+            else:
+                found[key] = value
+        return Search(**found)
+
+
+def read_objective(name: str, *, problems: Problems) -> str:
+    """The metric to minimise; it must be one, and always positive."""
+    if name and _metric_unit(name, place="minimize", problems=problems):
+        if _signed(name):
+            message = f"{name} can be negative or zero; put it under subject_to."
+            problems.add("minimize", message)
+    return name
+
+
+def read_limit(text: str, *, place: str, problems: Problems) -> Limit | None:
+    """The limit of a text such as ``chip.area <= 0.9 * baseline``."""
+    match = _LIMIT.fullmatch(text)
+    if match is None:
+        problems.add(place, f'cannot read "{text}". {_LIMIT_FORMS}')
+        return None
+    metric, sense, right = match.groups()
+    if _metric_unit(metric, place=place, problems=problems) is None:
+        return None
+    if metric.startswith("limits."):
+        off = metric.removeprefix("limits.")
+        message = f"{metric} is always on; to switch it off: off: [{off}]."
+        problems.add(place, message)
+        return None
+    limit = Limit(metric, sense, text)
+    reference = FACTOR_AND_PATH.fullmatch(right)
+    if reference is None:
+        return _fixed(limit, right, place=place, problems=problems)
+    limit = replace(limit, factor=float(reference[1] or 1.0))
+    if limit.factor <= 0:
+        problems.add(place, f"the factor {limit.factor:g} is not positive.")
+    if reference[2] == "baseline":
+        return replace(limit, baseline=True)
+    return _relative(limit, reference[2], place=place, problems=problems)
+
+
+def _metric_unit(name: str, *, place: str, problems: Problems) -> Unit | None:
+    known = metric_units()
+    if name not in known:
+        close = nearest_paths(name, list(known))
+        if name.casefold() in ABBREVIATIONS:
+            close = [ABBREVIATIONS[name.casefold()]]
+        hint = ", ".join(close or known)
+        problems.add(place, f'no metric is called "{name}". Close: {hint}.')
+    return known.get(name)
+
+
+def _fixed(limit: Limit, right: str, *, place: str, problems: Problems) -> Limit | None:
+    unit = metric_units()[limit.metric]
+    try:
+        value = _metric_value(right, unit, name=limit.metric)
+    except UnitError as error:
+        forms = "" if right[0].isdigit() else f" {_LIMIT_FORMS}"
+        problems.add(place, f"{error}{forms}")
+        return None
+    if value <= 0 and not limit.metric.startswith("quality."):
+        problems.add(place, f"{right} is not positive; {limit.metric} is.")
+    return replace(limit, value=value)
+
+
+def _relative(
+    limit: Limit, path: str, *, place: str, problems: Problems
+) -> Limit | None:
+    unit, wanted = path_units(Design).get(path), metric_units()[limit.metric]
+    if unit is None:
+        found = unknown_parameter(path)
+        if nearest(path, ["baseline"]):
+            found = "unknown. Did you mean baseline?"
+        problems.add(place, f"{path}: {found} {_LIMIT_FORMS}")
+        return None
+    if unit.dimensions != wanted.dimensions:
+        message = f"{limit.metric} is in {wanted.text}, {path} in {unit.text}."
+        problems.add(place, message)
+        return None
+    return replace(limit, path=path)
+
+
+def _metric_value(text: str, unit: Unit, *, name: str) -> float:
+    """SI value of a limit; a time per token may be written as a time."""
+    try:
+        return parse_quantity(text, unit, name=name)
+    except UnitError as error:
+        if unit.text != "s/token":
+            raise
+        try:
+            return parse_quantity(text, Unit("s"), name=name)
+        except UnitError:
+            raise error from None
+
+
+def _signed(metric: str) -> bool:
+    """Whether a metric may be zero or negative, so that it has no logarithm."""
+    if metric.startswith("quality."):
+        return metric != "quality.loss"
+    return metric.startswith("limits.") or metric == "queue_time"
+
+
+def _groups() -> list[str]:
+    """Dotted names of all records inside a ``Design``."""
+    parts = [path.split(".")[:-1] for path in path_units(Design)]
+    names = [".".join(p[: i + 1]) for p in parts for i in range(len(p))]
+    return list(dict.fromkeys(names))
+
+
+def _resolved(study: Study, given: Mapping[str, Any]) -> dict[str, Any]:
+    design, open_loop = study.baseline, float(study.baseline.request.rate) > 0
+    units = path_units(Design)
+    numbers = {
+        name: exact_text(float(get_path(design, path)), units[path])
+        for name, path in PLACES.items()
+        if name != ("batch" if open_loop else "rate")
+    }
+    baseline = {name: given[name] for name in ("chip", "model")}
+    baseline["stack"] = given.get("stack") or chip_info(given["chip"]).stack
+    baseline |= {k: v for k, v in numbers.items() if k not in REQUEST_KEYS}
+    baseline["tune"] = [prefix.removesuffix(".") for prefix in study.tune]
+    changes = given.get("set") or {}
+    kept = {k: v for k, v in changes.items() if k not in PLACES.values()}
+    if kept:
+        baseline["set"] = kept
+    return {
+        "name": study.name,
+        "baseline": baseline,
+        "request": {k: v for k, v in numbers.items() if k in REQUEST_KEYS},
+        "free": {variable.path: _bounds(variable) for variable in study.free},
+        "minimize": study.minimize,
+        "subject_to": [limit.text for limit in study.limits],
+        "off": list(study.off),
+        "search": {"starts": study.search.starts, "seed": study.search.seed},
+    }
+
+
+def _bounds(variable: Variable) -> dict[str, Any]:
+    unit = Unit(variable.unit)
+    if variable.choices:
+        return {"choices": [exact_text(value, unit) for value in variable.choices]}
+    high = exact_text(variable.high, unit)
+    if variable.high_path:
+        factor = variable.high_factor
+        high = f"{factor!r} * " * (factor != 1.0) + variable.high_path
+    entry = {"min": exact_text(variable.low, unit), "max": high}
+    if variable.multiple:
+        entry["multiple_of"] = exact_text(variable.multiple, unit)
+    return {**entry, "integer": True} if variable.integer else entry

@@ -61,7 +61,8 @@ class Pool:
         return self.take(np.array(chosen[:count], int))
 
 
-PER_COMBINATION = 2
+PER_COMBINATION = 2  # designs kept of one combination of choices
+CHOICE_CHANCE = 0.25  # that a moving choice takes another place in its list
 
 
 def neighbours(
@@ -85,6 +86,21 @@ def neighbours(
         ):
             moved[lane, column] = _shift(space, column, moved[lane, column], rng)
     return moved
+
+
+def scatter(
+    space: Space, values: Floats, *, mask: Mask, count: int, rng: np.random.Generator
+) -> Floats:
+    """Legal values of the masked variables, rounded up or down at random.
+
+    The first copies round to the nearest value; of the others every integer and
+    multiple goes either way with a chance that grows with its remainder.
+    """
+    lanes = values[np.arange(count) % len(values)]
+    steps = np.array([v.multiple or 1.0 for v in space.variables])
+    dither = rng.uniform(-0.5, 0.5, size=lanes.shape) * steps
+    dither[: len(values)] = 0.0
+    return space.round(np.where(space.fine, lanes + dither, lanes), mask=mask)
 
 
 def _shift(space: Space, column: int, value: float, rng: np.random.Generator) -> float:
@@ -117,7 +133,7 @@ def mutate(
     jump = np.exp(rng.normal(size=(count, width)) * spread * (space.high - space.low))
     lanes = np.where(moving & ~space.coarse, lanes * jump, lanes)
     for column in np.flatnonzero(mask & space.coarse):
-        shifted = moving[:, column] & (rng.uniform(size=count) < 0.25)
+        shifted = moving[:, column] & (rng.uniform(size=count) < CHOICE_CHANCE)
         for lane in np.flatnonzero(shifted):
             lanes[lane, column] = _shift(space, int(column), lanes[lane, column], rng)
     for column in np.flatnonzero(mask & space.fine):

@@ -11,7 +11,6 @@ import numpy as np
 from jax import Array
 from scipy.optimize import nnls
 
-from codesign.core.paths import path_units
 from codesign.optimize.discrete import Mask
 from codesign.optimize.problem import (
     Problem,
@@ -23,7 +22,7 @@ from codesign.optimize.result import Binding, Evidence
 from codesign.optimize.space import Floats, Space
 from codesign.serving.design import Design
 
-ACTIVE = 5e-3  # |ln(use / limit)| below which a limit counts as binding
+ACTIVE = 2e-2  # |ln(use / limit)| below which a limit counts as binding
 EDGE = 1e-3  # share of the box that counts as its bound
 NO_PRICE = 1e-4
 
@@ -33,8 +32,8 @@ def gather_evidence(
 ) -> Evidence:
     """KKT evidence at a legal design.
 
-    min_{l >= 0, m} || grad f + sum l_i grad g_i + m ||  over the free continuous
-    variables, with bound multipliers m of the right sign; the shadow price of a
+    min_{l >= 0, m} || grad f + sum l_i grad g_i + m ||  over the free variables
+    that are no listed choice, integers taken as continuous, with bound multipliers m of the right sign; the shadow price of a
     limit is its l_i, and elasticities are those of f + sum l_i g_i.
 
     Source: Nocedal and Wright, Numerical Optimization, chapter 12; envelope
@@ -45,7 +44,7 @@ def gather_evidence(
     outputs, by_point, by_design = jax.device_get(derive(jnp.asarray(point), theta))
     constraints = outputs[1:]
     by_value = by_point / (space.high - space.low)
-    continuous = mask & ~space.coarse & ~space.fine
+    continuous = mask & ~space.coarse
     at_low, at_high = continuous & (point < EDGE), continuous & (point > 1 - EDGE)
     active = np.flatnonzero(np.abs(constraints) < ACTIVE)
     columns = [by_value[1 + i, continuous] for i in active]
@@ -66,8 +65,9 @@ def gather_evidence(
         binding=tuple(sorted(binding, key=lambda b: -b.price)),
         kkt=float(residual / max(np.linalg.norm(slope), 1e-12)),
         at_bound=_bounds(space, point, mask),
-        elasticities=_elasticities(by_design, theta.design, weights)
-        | _own(space, by_value, weights=weights, mask=mask),
+        elasticities=_elasticities(
+            by_design, theta.design, weights=weights, free=space.paths
+        ),
     )
 
 
@@ -105,22 +105,17 @@ def _bounds(space: Space, point: Floats, mask: Mask) -> tuple[str, ...]:
 
 
 def _elasticities(
-    by_design: Design, design: Design, weights: Floats
+    by_design: Design, design: Design, *, weights: Floats, free: tuple[str, ...]
 ) -> dict[str, float]:
+    """d ln objective / d ln parameter of what the search could not choose."""
     slopes, values = jax.tree.leaves(by_design), jax.tree.leaves(design)
     paths = jax.tree_util.tree_flatten_with_path(design)[0]
-    named = path_units(Design)
     found = {}
     for (key, _), slope, value in zip(paths, slopes, values, strict=True):
         path = jax.tree_util.keystr(key, simple=True, separator=".")
-        total = np.tensordot(weights, np.asarray(slope), axes=1) * np.asarray(value)
-        if path in named and np.all(np.isfinite(total)):
-            found[path] = float(np.sum(total))
-    return {path: e for path, e in found.items() if abs(e) > NO_PRICE}
-
-
-def _own(
-    space: Space, by_value: Floats, *, weights: Floats, mask: Mask
-) -> dict[str, float]:
-    slopes = weights @ by_value
-    return {path: float(slopes[i]) for i, path in enumerate(space.paths) if mask[i]}
+        if path in free or path.startswith("model."):
+            continue
+        change = np.tensordot(weights, np.asarray(slope), axes=1) * np.asarray(value)
+        if np.all(np.isfinite(change)) and abs(change.sum()) > NO_PRICE:
+            found[path] = float(change.sum())
+    return found

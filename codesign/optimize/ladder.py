@@ -92,7 +92,7 @@ class Climber:
             )
         )
         values = self.space.values_of(held)
-        _, constraints = self.engine.constraints(values, self.theta)
+        constraints = self.engine.constraints(values[None], self.theta)[1][0]
         worst = int(np.argmax(constraints))
         scored = Outcome(
             cost=cost,

@@ -21,9 +21,6 @@ from codesign.optimize.problem import (
 )
 
 
-GROUP = 64  # lanes that fit in the cache together; groups run one after another
-
-
 @dataclass(frozen=True)
 class Schedule:
     """Lengths and rates of the augmented Lagrangian.
@@ -66,7 +63,8 @@ def descender(
     L(x, l) = f + sum (max(0, l + rho g)^2 - l^2) / (2 rho)
     l <- max(0, l + rho g),  rho <- 1.6 rho  after each round
 
-    Fixed variables keep their coordinate exactly, even outside the box.
+    Fixed variables keep their coordinate exactly, even outside the box. The
+    objective and constraints returned are those before the last, smallest step.
 
     Source: Nocedal and Wright, Numerical Optimization, chapter 17.
     """
@@ -86,53 +84,42 @@ def descender(
 
     def descend(point: Array, free: Array, margin: Array, theta: Theta) -> Lanes:
         def step(carry: Any, _: None) -> tuple[Any, None]:
-            here, state, multiplier, rho = carry
-            slope, _ = gradient(here, multiplier, rho, margin, theta)
+            here, state, multiplier, rho, _, _ = carry
+            slope, (objective, constraints) = gradient(
+                here, multiplier, rho, margin, theta
+            )
             slope = jnp.where(free & jnp.isfinite(slope), slope, 0.0)
             update, state = moves.update(slope, state, here)
             moved = optax.projections.projection_box(here + update, 0.0, 1.0)
-            return (jnp.where(free, moved, here), state, multiplier, rho), None
+            moved = jnp.where(free, moved, here)
+            return (moved, state, multiplier, rho, objective, constraints), None
 
-        def outer(carry: Any, _: None) -> tuple[Any, tuple[Array, Array]]:
-            (here, state, multiplier, rho), _ = jax.lax.scan(
-                step, carry, None, length=schedule.steps
-            )
-            objective, constraints = values_and_constraints(
-                problem, here, theta, sharpness=schedule.sharpness
-            )
+        def outer(carry: Any, _: None) -> tuple[Any, Array]:
+            carry, _ = jax.lax.scan(step, carry, None, length=schedule.steps)
+            here, state, multiplier, rho, objective, constraints = carry
             multiplier = jnp.maximum(0.0, multiplier + rho * (constraints + margin))
-            after = (here, state, multiplier, rho * schedule.penalty_growth)
-            return after, (objective, jnp.max(constraints))
+            rho = rho * schedule.penalty_growth
+            after = (here, state, multiplier, rho, objective, constraints)
+            return after, jnp.stack([objective, jnp.max(constraints)])
 
-        count = len(problem.constraint_names)
+        blank = jnp.zeros(len(problem.constraint_names))
         start = (
             point,
             moves.init(point),
-            jnp.zeros(count),
+            blank,
             jnp.asarray(schedule.penalty),
+            jnp.zeros(()),
+            blank,
         )
-        (here, _, multiplier, _), trace = jax.lax.scan(
-            outer, start, None, length=schedule.rounds
-        )
-        objective, constraints = values_and_constraints(
-            problem, here, theta, sharpness=schedule.sharpness
-        )
+        last, trace = jax.lax.scan(outer, start, None, length=schedule.rounds)
+        here, _, multiplier, _, objective, constraints = last
         return Lanes(
             points=here,
             objective=objective,
             constraints=constraints,
             multipliers=multiplier,
-            trace=jnp.stack(trace),
+            trace=trace,
         )
 
-    def lanes(points: Array, free: Array, margin: Array, theta: Theta) -> Lanes:
-        def group(pair: tuple[Array, Array]) -> Lanes:
-            return jax.vmap(lambda x, m: descend(x, m, margin, theta))(*pair)
-
-        pieces = jax.tree.map(
-            lambda leaf: leaf.reshape(-1, GROUP, leaf.shape[-1]), (points, free)
-        )
-        found = jax.lax.map(group, pieces)
-        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), found)
-
+    lanes = jax.vmap(descend, in_axes=(0, 0, None, None))
     return jax.jit(lanes, compiler_options=cpu_options())

@@ -130,17 +130,13 @@ def build_theta(
     )
 
 
-def hard_evaluator(problem: Problem, *, chunk: int) -> Compiled:
-    """Jitted hard objective and constraints of a batch of points, in chunks."""
+def hard_evaluator(problem: Problem) -> Compiled:
+    """Jitted hard objective and constraints of a batch of points."""
 
-    def batch(points: Array, theta: Theta) -> tuple[Array, Array]:
-        def one(point: Array) -> tuple[Array, Array]:
-            return values_and_constraints(problem, point, theta, sharpness=None)
+    def one(point: Array, theta: Theta) -> tuple[Array, Array]:
+        return values_and_constraints(problem, point, theta, sharpness=None)
 
-        pieces = points.reshape(-1, chunk, points.shape[-1])
-        objective, constraints = jax.lax.map(jax.vmap(one), pieces)
-        return objective.reshape(-1), constraints.reshape(-1, constraints.shape[-1])
-
+    batch = jax.vmap(one, in_axes=(0, None))
     return jax.jit(batch, compiler_options=cpu_options())
 
 

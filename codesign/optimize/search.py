@@ -3,23 +3,35 @@
 Problem, parameters, mask of free variables, known designs -> best legal design.
 """
 
+import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from codesign.optimize.discrete import FEASIBLE, Mask, Pool, mutate, neighbours
-from codesign.optimize.lagrangian import GROUP, Lanes, Schedule, descender
+from codesign.optimize.discrete import (
+    FEASIBLE,
+    Mask,
+    Pool,
+    mutate,
+    neighbours,
+    scatter,
+)
+from codesign.optimize.lagrangian import Lanes, Schedule, descender
 from codesign.optimize.problem import Problem, Theta, hard_evaluator
 from codesign.optimize.space import Floats, Space
 
-CHUNK = 1024
+GROUP = 64  # lanes whose arrays fit in the cache together
 ELITE = 32
 POLISH_ROUNDS = 24
 POLISH_COPIES = 128
+RELAXED = 1e-3  # violation below which a relaxed lane counts as feasible
+AGREEMENT = 1e-3  # of the logarithmic objective
 MARGIN = 3e-4  # tightening of the limits before values are rounded
 
 Progress = Callable[[str], None]
@@ -35,6 +47,25 @@ class Found:
     trace: list[dict[str, Any]] = field(default_factory=list)
 
 
+@dataclass
+class Log:
+    """Stages of one search with their time, for progress and convergence plots."""
+
+    progress: Progress
+    trace: list[dict[str, Any]] = field(default_factory=list)
+    began: float = field(default_factory=time.perf_counter)
+
+    def note(self, stage: str, objective: Floats) -> None:
+        """Record the best objective of a stage; infinite lanes are infeasible."""
+        best = float(np.exp(np.min(objective)))
+        feasible = float(np.mean(np.isfinite(objective)))
+        seconds = time.perf_counter() - self.began
+        self.trace.append(
+            {"stage": stage, "seconds": seconds, "best": best, "feasible": feasible}
+        )
+        self.progress(f"{stage:<10} best {best:.5g}  feasible {feasible:.0%}")
+
+
 class Engine:
     """The two compiled functions of a problem, shared by all its searches."""
 
@@ -46,38 +77,52 @@ class Engine:
         self.starts = starts
         self.schedule = schedule
         self._descend = descender(problem, schedule)
-        self._hard = hard_evaluator(problem, chunk=GROUP)
+        self._hard = hard_evaluator(problem)
 
     def descend(
         self, values: Floats, free: Mask, theta: Theta, *, margin: float = 0.0
     ) -> Lanes:
         """Augmented-Lagrangian descent of ``starts`` lanes."""
         points = self.space.encode(values)
-        inside = np.clip(points, 0.0, 1.0)
-        points = np.where(free, inside, points)
-        return self._descend(
-            jnp.asarray(points), jnp.asarray(free), jnp.asarray(margin), theta
+        points = np.where(free, np.clip(points, 0.0, 1.0), points)
+        tightened = jnp.asarray(margin)
+        groups = self._groups(points, free)
+        found = self._parallel(
+            lambda p, m: self._descend(p, m, tightened, theta), groups
+        )
+        return jax.tree.map(
+            lambda *leaves: np.concatenate(leaves)[: len(values)], *found
         )
 
     def evaluate(self, values: Floats, theta: Theta) -> Pool:
         """Hard objective and worst violation of legal designs."""
-        count = len(values)
-        padded = -(-count // CHUNK) * CHUNK
-        filled = np.concatenate([values, np.repeat(values[:1], padded - count, axis=0)])
-        objective, constraints = self._hard(
-            jnp.asarray(self.space.encode(filled)), theta
-        )
-        violation = np.max(np.asarray(constraints), axis=1)
+        objective, constraints = self.constraints(values, theta)
+        violation = np.max(constraints, axis=1)
         violation = np.where(np.isfinite(violation), violation, np.inf)
-        return Pool(values, np.asarray(objective)[:count], violation[:count])
+        return Pool(values, objective, violation)
 
-    def constraints(self, values: Floats, theta: Theta) -> tuple[float, Floats]:
-        """Hard objective and every constraint of one design."""
-        filled = np.repeat(values[None], CHUNK, axis=0)
-        objective, constraints = self._hard(
-            jnp.asarray(self.space.encode(filled)), theta
+    def constraints(self, values: Floats, theta: Theta) -> tuple[Floats, Floats]:
+        """Hard objective and every constraint of legal designs."""
+        groups = self._groups(self.space.encode(values))
+        found = self._parallel(lambda p: self._hard(p, theta), groups)
+        objective, constraints = (
+            np.concatenate(part)[: len(values)] for part in zip(*found, strict=True)
         )
-        return float(objective[0]), np.asarray(constraints)[0]
+        return objective, constraints
+
+    def _groups(self, *arrays: Any) -> list[tuple[Any, ...]]:
+        """Arrays cut into groups of equal size, the last one filled up."""
+        count = len(arrays[0])
+        index = np.minimum(np.arange(-(-count // GROUP) * GROUP), count - 1)
+        cut = [a[index].reshape(-1, GROUP, a.shape[-1]) for a in arrays]
+        return list(zip(*cut, strict=True))
+
+    def _parallel(self, function: Callable[..., Any], groups: list[Any]) -> list[Any]:
+        """The compiled function on every group, one thread per core."""
+        first = jax.device_get(function(*groups[0]))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            rest = pool.map(lambda g: jax.device_get(function(*g)), groups[1:])
+            return [first, *rest]
 
     def search(
         self,
@@ -93,46 +138,33 @@ class Engine:
         Starts are the known designs and random points; the known designs stay
         in the pool, so the result is never worse than they are.
         """
-        clock = time.perf_counter()
-        trace: list[dict[str, Any]] = []
-
-        def note(stage: str, objective: float, feasible: float) -> None:
-            elapsed = time.perf_counter() - clock
-            value = float(np.exp(objective))
-            trace.append(
-                {
-                    "stage": stage,
-                    "seconds": elapsed,
-                    "best": value,
-                    "feasible": feasible,
-                }
-            )
-            progress(f"{stage:<10} best {value:.5g}  feasible {feasible:.0%}")
-
-        pool = self.evaluate(self.space.round(known, mask=mask), theta)
-        lanes = self.descend(
-            self._starts(known, mask, rng), np.tile(mask, (self.starts, 1)), theta
+        log = Log(progress)
+        space, everything = self.space, np.ones((self.starts, 1), bool)
+        pool = self.evaluate(
+            np.concatenate([known, space.round(known, mask=mask)]), theta
         )
-        relaxed = _feasible_objective(lanes, 1e-3)
-        note("relaxed", np.min(relaxed), np.mean(np.isfinite(relaxed)))
-        best = np.min(relaxed)
-        agreement = float(np.mean(relaxed <= best + 1e-3)) if np.isfinite(best) else 0.0
+        lanes = self.descend(self._starts(known, mask, rng), everything & mask, theta)
+        relaxed = _feasible_objective(lanes)
+        best = float(np.min(relaxed))
+        agreement = (
+            float(np.mean(relaxed <= best + AGREEMENT)) if best < np.inf else 0.0
+        )
+        log.note("relaxed", relaxed)
         seeds = self._sorted_values(lanes)
-        for stage in ("choices", "integers"):
-            columns = self.space.coarse | (self.space.fine & (stage == "integers"))
-            fixed = neighbours(self.space, seeds, mask=mask, count=self.starts, rng=rng)
-            fixed = self.space.round(fixed, mask=mask & columns)
-            free = np.tile(mask & ~columns, (self.starts, 1))
-            lanes = self.descend(fixed, free, theta, margin=MARGIN)
-            legal = self.space.round(self._values(lanes, fixed, columns), mask=mask)
+        for stage in ("choices", "neighbours", "integers"):
+            held = mask & (space.coarse | (space.fine & (stage == "integers")))
+            fixed = neighbours(space, seeds, mask=mask, count=self.starts, rng=rng)
+            if stage == "integers":
+                fixed = scatter(space, seeds, mask=held, count=self.starts, rng=rng)
+            lanes = self.descend(fixed, everything & mask & ~held, theta, margin=MARGIN)
+            reached = space.decode(np.asarray(lanes.points))
+            legal = space.round(np.where(held, fixed, reached), mask=mask)
             pool = pool.join(self.evaluate(legal, theta))
-            relaxed = _feasible_objective(lanes, 1e-3)
-            note(stage, np.min(relaxed), np.mean(np.isfinite(relaxed)))
+            log.note(stage, _feasible_objective(lanes))
             seeds = self._sorted_values(lanes)[:ELITE]
         pool = self._polish(pool, theta, mask=mask, rng=rng)
-        top = pool.best(1)
-        note("polish", top.objective[0], float(np.mean(pool.violation <= FEASIBLE)))
-        return Found(pool, float(np.exp(best)), agreement, trace)
+        log.note("polish", np.where(pool.violation <= FEASIBLE, pool.objective, np.inf))
+        return Found(pool, float(np.exp(best)), agreement, log.trace)
 
     def _starts(self, known: Floats, mask: Mask, rng: np.random.Generator) -> Floats:
         random = self.space.decode(
@@ -146,9 +178,6 @@ class Engine:
         starts = np.where(mask, np.where(half, random, jittered), base)
         starts[: len(known)] = known[: self.starts]
         return starts
-
-    def _values(self, lanes: Lanes, fixed: Floats, columns: Mask) -> Floats:
-        return np.where(columns, fixed, self.space.decode(np.asarray(lanes.points)))
 
     def _sorted_values(self, lanes: Lanes) -> Floats:
         violation = np.max(np.asarray(lanes.constraints), axis=1)
@@ -174,6 +203,6 @@ class Engine:
         return pool
 
 
-def _feasible_objective(lanes: Lanes, tolerance: float) -> Floats:
+def _feasible_objective(lanes: Lanes) -> Floats:
     violation = np.max(np.asarray(lanes.constraints), axis=1)
-    return np.where(violation <= tolerance, np.asarray(lanes.objective), np.inf)
+    return np.where(violation <= RELAXED, np.asarray(lanes.objective), np.inf)

@@ -1,0 +1,240 @@
+"""What was measured? Rows of serving runs and of the models that they served.
+
+CSV files in the schema of the measured data -> ``MeasuredRow`` in SI units,
+rows of a table of models, and a fault with its line for what cannot be read.
+"""
+
+import csv
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from codesign.core.errors import InputError
+from codesign.core.quantities import (
+    Bits,
+    Count,
+    Factor,
+    Fraction,
+    JoulesPerToken,
+    Seconds,
+    Tokens,
+    Watts,
+)
+
+ROW_COLUMNS = ("arch", "gpu", "num_gpus", "batch", "input_len", "output_len")
+MILLISECOND = 1e-3
+STATIONARY_SHARE = 0.5  # of the size-biased output length: the mean age of a sequence
+
+
+@dataclass(frozen=True)
+class RowFault:
+    """Why one line of a file is not predicted."""
+
+    line: int
+    message: str
+
+
+@dataclass(frozen=True)
+class MeasuredRow:
+    """One measured serving run; NaN where the source does not say.
+
+    ``batch`` and ``prefills_per_step`` count all replicas together; ``age`` is
+    the mean number of tokens that a running sequence has generated so far;
+    ``power`` is per chip. ``median_latency`` tells whether the inter-token
+    latency is a median over tokens or a mean with prefill included.
+    """
+
+    line: int
+    source: str
+    model: str
+    task: str
+    chip: str
+    flag: str
+    num_chips: Count
+    tensor_parallel: Count
+    data_parallel: Count
+    expert_parallel: Count
+    expert_tensor_parallel: Count
+    pipeline_parallel: Count
+    weight_bits: Bits
+    activation_bits: Bits
+    kv_bits: Bits
+    batch: Count
+    prompt_length: Tokens
+    output_length: Tokens
+    output_variation: Factor
+    age: Tokens
+    prefills_per_step: Count
+    unique_fraction: Fraction
+    median_latency: bool
+    inter_token_latency: Seconds
+    step_time: Seconds
+    power: Watts
+    energy_per_token: JoulesPerToken
+
+
+@dataclass(frozen=True)
+class RowFile:
+    """Rows of a file that could be read, and the lines that could not."""
+
+    rows: tuple[MeasuredRow, ...]
+    faults: tuple[RowFault, ...]
+
+
+def read_rows(path: str | Path) -> RowFile:
+    """Measured serving runs of a CSV file.
+
+    Columns are those of ``serving.csv`` of the measured data; needed are
+    ``arch``, ``gpu``, ``num_gpus``, ``batch``, ``input_len`` and ``output_len``.
+    Left out or empty, the load is that of steady state: age = half the
+    size-biased output length, batch / output length prompts per step, none of
+    them repeated; parallelism is tensor parallelism over all chips.
+
+    Raises:
+        InputError: no such file, or columns are missing in all of it.
+    """
+    rows: list[MeasuredRow] = []
+    faults: list[RowFault] = []
+    for line, cells in _read_csv(path, needed=ROW_COLUMNS):
+        try:
+            rows.append(_measured_row(line, cells))
+        except InputError as error:
+            faults.append(RowFault(line=line, message=str(error)))
+    return RowFile(rows=tuple(rows), faults=tuple(faults))
+
+
+def read_model_rows(path: str | Path) -> dict[str, dict[str, str]]:
+    """Rows of a table of models by their name, the column ``arch``.
+
+    Raises:
+        InputError: no such file, no such column, or a name stands in two rows.
+    """
+    models: dict[str, dict[str, str]] = {}
+    for line, cells in _read_csv(path, needed=("arch",)):
+        name = cells["arch"]
+        if name in models:
+            raise InputError(f"{path}:{line}  arch: {name!r} stands in two rows.")
+        models[name] = cells
+    return models
+
+
+def write_rows(path: str | Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write rows of equal keys to a CSV file with a header."""
+    with Path(path).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else [])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _read_csv(
+    path: str | Path, *, needed: Sequence[str]
+) -> Iterator[tuple[int, dict[str, str]]]:
+    given = Path(path)
+    if not given.is_file():
+        raise InputError(f"{given}: no such file.")
+    with given.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, restval="")
+        missing = [name for name in needed if name not in (reader.fieldnames or ())]
+        if missing:
+            raise InputError(
+                f"{given}:1  columns are missing: {', '.join(missing)}. The first "
+                "line must name the columns; see docs/theory/validation.md."
+            )
+        for cells in reader:
+            yield (
+                reader.line_num,
+                {k: v.strip() for k, v in cells.items() if isinstance(v, str)},
+            )
+
+
+class _Cells:
+    """Numbers of one line by column; every problem is noted."""
+
+    def __init__(self, cells: Mapping[str, str]) -> None:
+        self.cells = cells
+        self.problems: list[str] = []
+
+    def text(self, name: str) -> str:
+        return self.cells.get(name, "")
+
+    def number(self, name: str, default: float = math.nan) -> float:
+        text = self.text(name)
+        if not text:
+            return default
+        try:
+            value = float(text)
+        except ValueError:
+            self.problems.append(f"{name} is {text!r}, not a number")
+            return math.nan
+        if value < 0:
+            self.problems.append(f"{name} is {text}, below zero")
+        return value
+
+    def positive(self, name: str, default: float = math.nan) -> float:
+        value = self.number(name, default)
+        if not value > 0 and not any(p.startswith(name) for p in self.problems):
+            shown = self.text(name) or "missing"
+            self.problems.append(f"{name} is {shown}, it must be above zero")
+        return value
+
+    def bits(self, name: str, default: float) -> float:
+        """Width of a format from its name: bf16 16, fp8 8, mxfp4 4."""
+        text = self.text(name)
+        found = re.search(r"\d+(\.\d+)?$", text)
+        if text and not found:
+            self.problems.append(f"{name} is {text!r}, a name must end in its bits")
+        return float(found.group()) if found else default
+
+
+def _measured_row(line: int, cells: Mapping[str, str]) -> MeasuredRow:
+    read = _Cells(cells)
+    chips = read.positive("num_gpus")
+    stages = read.positive("pp", 1.0)
+    replicas = read.positive("attn_dp", 1.0)
+    tensor = read.positive("attn_tp", chips / (stages * replicas))
+    batch = read.positive("batch")
+    output = read.positive("output_len")
+    biased = read.number("output_len_size_biased", output)
+    row = MeasuredRow(
+        line=line,
+        source=read.text("source"),
+        model=read.text("arch"),
+        task=read.text("task"),
+        chip=read.text("gpu"),
+        flag=read.text("quality_flag"),
+        num_chips=chips,
+        tensor_parallel=tensor,
+        data_parallel=replicas,
+        expert_parallel=read.positive("moe_ep", 1.0),
+        expert_tensor_parallel=read.positive("moe_tp", 1.0),
+        pipeline_parallel=stages,
+        weight_bits=read.positive("weight_bits", 16.0),
+        activation_bits=read.bits("act_precision", 16.0),
+        kv_bits=read.positive("kv_bits", 16.0),
+        batch=batch,
+        prompt_length=read.positive("input_len"),
+        output_length=output,
+        output_variation=math.sqrt(max(biased / output - 1.0, 0.0)) if output else 0.0,
+        age=read.number("mean_age_tokens", STATIONARY_SHARE * biased),
+        prefills_per_step=read.number(
+            "prefills_per_step", batch / output if output else math.nan
+        ),
+        unique_fraction=read.number("unique_share", 1.0),
+        median_latency=read.text("itl_kind") != "mean_tpot",
+        inter_token_latency=MILLISECOND * read.number("itl_ms"),
+        step_time=MILLISECOND * read.number("step_ms_effective"),
+        power=read.number("power_per_gpu_w", read.number("power_w") / chips),
+        energy_per_token=read.number("j_per_token"),
+    )
+    if row.unique_fraction > 1:
+        read.problems.append(f"unique_share is {row.unique_fraction:g}, above one")
+    if not read.problems and chips != tensor * replicas * stages:
+        read.problems.append(
+            f"num_gpus {chips:g} is not attn_tp {tensor:g} x attn_dp {replicas:g} x "
+            f"pp {stages:g}"
+        )
+    if read.problems:
+        raise InputError(f"{'; '.join(read.problems)}.")
+    return row

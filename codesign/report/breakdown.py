@@ -1,0 +1,388 @@
+"""Where do joules, seconds, area and quality go, and what moves them?
+
+``Result`` -> named numbers in SI, shared by the figures and by the tables that
+stand in for them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from codesign.core.quantities import Unit
+from codesign.cost.detail import RESOURCES, operator_costs
+from codesign.cost.energy import EnergyBill
+from codesign.cost.latency import TimeBill
+from codesign.optimize.result import Result, Rung
+from codesign.quality.capacity import law_size
+from codesign.report.tables import Table, metric_title, metric_unit, shown_rungs
+from codesign.report.texts import common_unit, number, percent, quantity
+
+Parts = dict[str, float]
+
+COMPONENTS = {
+    "compute": "matrix arithmetic",
+    "vector": "vector units",
+    "sram": "on-chip memory",
+    "dram": "DRAM",
+    "path": "path from DRAM to operands",
+    "link": "chip-to-chip links",
+    "active": "clocks and control, busy",
+    "static": "leakage, idle, standby",
+}
+HOST = "host, fans, conversion"
+DURATIONS = {
+    "compute": "matrix arithmetic",
+    "memory": "memory traffic",
+    "vector": "vector units",
+    "link": "collectives",
+    "launch": "kernel launches",
+    "host": "host software",
+    "eager": "launch floor, large steps",
+}
+SURCHARGES = {
+    "kv_share": "shared KV heads",
+    "hybrid": "recurrent or windowed layers",
+    "vocabulary": "vocabulary",
+    "precision_weights": "weight format",
+    "precision_activations": "activation format",
+    "precision_kv": "KV format",
+}
+CAPACITY = {
+    "sparsity": "experts held but not active",
+    "granularity": "expert granularity",
+    "aspect": "width over depth",
+    "depth": "depth",
+    "ffn_share": "share of FFN",
+}
+GROUPS = {
+    "request.": "request",
+    "stack.": "serving stack",
+    "technology.": "technology",
+    "chip.style.": "technology",
+    "chip.anchor.": "technology",
+    "": "design",
+}
+
+
+def energy_parts(rung: Rung) -> dict[str, Parts]:
+    """Joules per output token by phase and component; they sum to the server's.
+
+    prefill = mean step - decode step;  server = plug - chip
+    """
+    cost = rung.cost
+    per_step = float(rung.design.system.num_chips / cost.batch)
+    names = EnergyBill.__dataclass_fields__
+    decode = {
+        COMPONENTS[n]: per_step * float(getattr(cost.breakdown.decode_joules, n))
+        for n in names
+    }
+    prefill = {
+        COMPONENTS[n]: float(getattr(cost.breakdown.energy, n)) - decode[COMPONENTS[n]]
+        for n in names
+    }
+    host = float(cost.energy_per_token_server - cost.energy_per_token)
+    return {"decode": decode, "prefill": prefill, "server": {HOST: host}}
+
+
+def time_parts(rung: Rung) -> dict[str, Parts]:
+    """Seconds by component of the decode step and of the step of one prompt."""
+    bills = {
+        "decode step": rung.cost.breakdown.decode_seconds,
+        "prompt step": rung.cost.breakdown.prompt_seconds,
+    }
+    names = TimeBill.__dataclass_fields__
+    return {
+        step: {DURATIONS[n]: float(getattr(bill, n)) for n in names}
+        for step, bill in bills.items()
+    }
+
+
+def area_parts(rung: Rung) -> Parts:
+    """Silicon of a package by part; the anchor's residual is spread over all."""
+    built = rung.cost.chip
+    parts = {
+        "matrix and vector units": float(built.compute_area),
+        "on-chip memory": float(built.sram_area),
+        "DRAM and link interfaces": float(built.phy_area),
+    }
+    factor = float(built.area) / sum(parts.values())
+    return {name: factor * value for name, value in parts.items()}
+
+
+def quality_parts(result: Result, rung: Rung) -> Parts:
+    """Contributions to the gap in nats against the baseline's model; they add up."""
+    terms, reference = rung.quality.terms, result.as_given.quality.terms
+    parts = {
+        title: float(getattr(terms, name) - getattr(reference, name))
+        for name, title in SURCHARGES.items()
+    }
+    rest = float(rung.quality.gap_nats) - sum(parts.values())
+    return {"size and shape": rest, **parts}
+
+
+def capacity_parts(result: Result, rung: Rung) -> Parts:
+    """Contributions to ln(effective parameters) against the baseline's model."""
+    before, after = result.as_given, rung
+    sizes = [law_size(r.design.model).active for r in (after, before)]
+    parts = {"active parameters": float(np.log(sizes[0] / sizes[1]))}
+    new, old = after.quality.terms.capacity, before.quality.terms.capacity
+    for name, title in CAPACITY.items():
+        parts[title] = float(getattr(new, name) - getattr(old, name))
+    return parts
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator of one step on one chip: work, time and what binds it."""
+
+    rung: str
+    step: str
+    name: str
+    flops: float
+    traffic: float
+    seconds: float
+    share: float
+    binding: str
+
+    @property
+    def intensity(self) -> float:
+        """FLOP per byte of operands from DRAM and resident memory."""
+        return self.flops / self.traffic if self.traffic else np.inf
+
+    @property
+    def rate(self) -> float:
+        """FLOP per second that the operator reaches."""
+        return self.flops / self.seconds
+
+
+def operators(result: Result) -> tuple[Operator, ...]:
+    """Operators of the decode and prompt steps on the tuned and the best chip."""
+    found: list[Operator] = []
+    for rung in shown_rungs(result)[-2:]:
+        for step in ("decode", "prompt"):
+            costs = operator_costs(rung.design, kind=step)
+            total = sum(float(c.seconds) for c in costs.values())
+            found += [
+                Operator(
+                    rung=rung.name,
+                    step=step,
+                    name=name,
+                    flops=float(c.flops),
+                    traffic=float(c.dram_bytes + c.resident_bytes),
+                    seconds=float(c.seconds),
+                    share=float(c.seconds) / total,
+                    binding=RESOURCES[int(c.binding)],
+                )
+                for name, c in costs.items()
+            ]
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Lever:
+    """A parameter and d ln objective / d ln parameter, limits held."""
+
+    path: str
+    elasticity: float
+    group: str
+
+
+def levers(result: Result, *, count: int = 14) -> tuple[Lever, ...]:
+    """The parameters that move the objective most, strongest first."""
+    found = result.evidence.elasticities if result.evidence else {}
+    ordered = sorted(found.items(), key=lambda item: -abs(item[1]))
+    return tuple(Lever(path, e, lever_group(path)) for path, e in ordered[:count])
+
+
+def lever_group(path: str) -> str:
+    """Whether a parameter is design, request, serving stack or technology."""
+    return next(group for prefix, group in GROUPS.items() if path.startswith(prefix))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One stage of one rung's search: when it ended and its best objective."""
+
+    rung: str
+    stage: str
+    seconds: float
+    objective: float
+    feasible: float
+
+
+def progress(result: Result) -> tuple[Progress, ...]:
+    """Stages of all searches one after another, in seconds since the first."""
+    found: list[Progress] = []
+    start = 0.0
+    for rung in result.rungs:
+        last = 0.0
+        for entry in rung.trace:
+            last = float(entry["seconds"])
+            found.append(
+                Progress(
+                    rung=rung.name,
+                    stage=str(entry["stage"]),
+                    seconds=start + last,
+                    objective=float(entry["best"]),
+                    feasible=float(entry["feasible"]),
+                )
+            )
+        start += last
+    return tuple(found)
+
+
+def parts_table(
+    title: str,
+    columns: Mapping[str, Mapping[str, float]],
+    *,
+    unit: Unit,
+    total: bool = True,
+) -> Table:
+    """Parts as rows, one column for each bar, in one unit."""
+    names = list(dict.fromkeys(n for parts in columns.values() for n in parts))
+    sums = [sum(parts.values()) for parts in columns.values()]
+    label, scale = common_unit(sums, unit)
+    rows = [
+        (n, *(number(parts.get(n, np.nan) / scale) for parts in columns.values()))
+        for n in names
+    ]
+    if total:
+        rows.append(("total", *(number(value / scale) for value in sums)))
+    heading = f"component [{label}]" if label else "component"
+    return Table(title=title, columns=(heading, *columns), rows=tuple(rows))
+
+
+def energy_table(result: Result) -> Table:
+    """Numbers of the energy figure."""
+    columns = {
+        f"{rung.name}, {phase}": parts
+        for rung in shown_rungs(result)
+        for phase, parts in energy_parts(rung).items()
+    }
+    return parts_table("Energy per output token", columns, unit=Unit("J/token"))
+
+
+def time_table(result: Result) -> Table:
+    """Numbers of the time figure."""
+    columns = {
+        f"{rung.name}, {step}": parts
+        for rung in shown_rungs(result)
+        for step, parts in time_parts(rung).items()
+    }
+    return parts_table("Time of one step", columns, unit=Unit("s"))
+
+
+def area_table(result: Result) -> Table:
+    """Numbers of the area figure."""
+    columns = {rung.name: area_parts(rung) for rung in shown_rungs(result)}
+    return parts_table("Silicon area per chip", columns, unit=Unit("m^2"))
+
+
+def quality_table(result: Result) -> Table:
+    """Numbers of the quality figure, the total gap and its range over the laws."""
+    rungs = shown_rungs(result)[-2:]
+    parts = [quality_parts(result, rung) for rung in rungs]
+    gains = [capacity_parts(result, rung) for rung in rungs]
+    rows = [(f"{name} [nat]", *(number(p[name]) for p in parts)) for name in parts[0]]
+    rows.append(("gap [nat]", *(number(float(r.quality.gap_nats)) for r in rungs)))
+    rows.append(("gap [Δ ln compute]", *(number(float(r.quality.gap)) for r in rungs)))
+    rows.append(("range over the laws", *(_law_range(r) for r in rungs)))
+    rows += [
+        (f"{name} [Δ ln N]", *(number(p[name]) for p in gains)) for name in gains[0]
+    ]
+    rows.append(("MMLU, for orientation", *(_share(r.quality.mmlu) for r in rungs)))
+    return Table("Quality", ("contribution", *(r.name for r in rungs)), tuple(rows))
+
+
+def _law_range(rung: Rung) -> str:
+    gaps = np.asarray(rung.quality.compute_gap_by_law)
+    return f"{number(gaps.min())} to {number(gaps.max())}"
+
+
+def _share(value: object) -> str:
+    return percent(float(np.asarray(value)))
+
+
+def operator_table(found: Sequence[Operator]) -> Table:
+    """Numbers of the roofline, operators without arithmetic included."""
+    rows = [
+        (
+            f"{o.rung}, {o.step}",
+            o.name,
+            number(o.intensity) if o.flops else "–",
+            quantity(o.rate, Unit("FLOP/s")) if o.flops else "–",
+            quantity(o.seconds, Unit("s")),
+            percent(o.share),
+            o.binding,
+        )
+        for o in found
+    ]
+    return Table(
+        title="Operators",
+        columns=(
+            "chip and step",
+            "operator",
+            "intensity [FLOP/B]",
+            "rate",
+            "time",
+            "share of operator time",
+            "waits for",
+        ),
+        rows=tuple(rows),
+    )
+
+
+def levers_table(result: Result) -> Table:
+    """Numbers of the levers figure."""
+    rows = [(v.path, v.group, number(v.elasticity)) for v in levers(result)]
+    columns = ("parameter", "kind", "objective per 1 % more [%]")
+    return Table("Strongest levers", columns, tuple(rows))
+
+
+def progress_table(result: Result) -> Table:
+    """Numbers of the convergence figure."""
+    unit = metric_unit(result.study.minimize)
+    rows = [
+        (
+            p.rung,
+            p.stage,
+            quantity(p.seconds, Unit("s")),
+            quantity(p.objective, unit),
+            percent(p.feasible),
+        )
+        for p in progress(result)
+    ]
+    title = metric_title(result.study.minimize)
+    columns = ("search", "stage", "after", f"best {title}", "starts in limits")
+    return Table("Course of the search", columns, tuple(rows))
+
+
+def searches_table(result: Result) -> Table:
+    """What each search found: relaxed and legal optimum, agreement of starts."""
+    unit = metric_unit(result.study.minimize)
+    rows = [
+        (
+            rung.name,
+            quantity(rung.relaxed, unit),
+            quantity(rung.objective, unit),
+            percent(rung.objective / rung.relaxed - 1.0),
+            percent(rung.agreement),
+            f"{rung.worst} ({percent(float(np.exp(rung.violation)), digits=5)})",
+        )
+        for rung in result.rungs
+    ]
+    return Table(
+        title="Relaxed and legal optimum",
+        columns=(
+            "rung",
+            "relaxed",
+            "legal",
+            "gap",
+            "starts within 0.1 %",
+            "tightest limit (used)",
+        ),
+        rows=tuple(rows),
+        note="Relaxed: integers and choices free. The gap is the price of a legal "
+        "design; a negative one means the later search found better choices.",
+    )

@@ -1,0 +1,101 @@
+"""Which limits hold a design, how much of each is used, and what would more bring?
+
+``Result`` -> tables of binding limits with shadow prices and of all limits.
+"""
+
+import math
+
+from codesign.config.study import Limit
+from codesign.core.paths import get_path
+from codesign.cost.limits import Limits
+from codesign.optimize.result import Result, Rung
+from codesign.report.tables import (
+    BAD,
+    Table,
+    Tones,
+    metric_unit,
+    metric_value,
+    shown_rungs,
+)
+from codesign.report.texts import SMALLEST_SHARE, number, percent, quantity
+
+
+def binding_table(result: Result) -> Table:
+    """Limits that hold the optimum, with what loosening each would bring."""
+    evidence = result.evidence
+    rows = [
+        (
+            limit_title(binding.name),
+            percent(math.exp(-binding.slack)) if binding.slack else "100 %",
+            number(binding.price),
+            _price_words(binding.name, binding.price),
+        )
+        for binding in (evidence.binding if evidence else ())
+    ]
+    return Table(
+        title="Limits that bind",
+        columns=("limit", "used", "shadow price", "meaning"),
+        rows=tuple(rows),
+        note="Shadow price: relative fall of the objective per relative widening of "
+        "the limit, all else re-optimised.",
+    )
+
+
+def _price_words(name: str, price: float) -> str:
+    step = "0.01 looser" if name.startswith("quality.") else "1 % looser"
+    return f"{step}: objective {number(-price)} %" if price else "no gain if looser"
+
+
+def limit_title(name: str) -> str:
+    """Words for the name of a constraint.
+
+    Example:
+        >>> limit_title("limits.decode_power"), limit_title("quality.gap <= 0")
+        ('decode power', 'quality.gap <= 0')
+    """
+    for prefix in ("limits.", "quality.validity."):
+        if name.startswith(prefix):
+            words = name.removeprefix(prefix).replace("_", " ")
+            return words if prefix == "limits." else f"evidence range: {words}"
+    return name
+
+
+def limits_table(result: Result) -> Table:
+    """How much of every limit each design uses, slack ones included."""
+    rungs = shown_rungs(result)
+    tones: Tones = {}
+    rows: list[tuple[str, ...]] = [
+        (limit.text, *(_use(limit, r, result=result) for r in rungs))
+        for limit in result.study.limits
+    ]
+    off = result.study.off
+    for name in [n for n in Limits.__dataclass_fields__ if n not in off]:
+        shares = [float(getattr(r.cost.limits, name)) for r in rungs]
+        for column, share in enumerate(shares):
+            if share > SMALLEST_SHARE:
+                tones[len(rows), column + 1] = BAD
+        cells = [percent(math.exp(share)) for share in shares]
+        rows.append((limit_title(f"limits.{name}"), *cells))
+    return Table(
+        title="Use of every limit",
+        columns=("limit", *(r.name for r in rungs)),
+        rows=tuple(rows),
+        note="Above 100 % a limit is broken. Limits of the study show the value "
+        f"reached; switched off by the study: {', '.join(off) or 'none'}.",
+        tones=tones,
+    )
+
+
+def _use(limit: Limit, rung: Rung, *, result: Result) -> str:
+    value, unit = metric_value(rung, limit.metric), metric_unit(limit.metric)
+    text = quantity(value, unit)
+    bound = _bound(limit, rung, result=result)
+    return text if bound is None else f"{text} of {quantity(bound, unit)}"
+
+
+def _bound(limit: Limit, rung: Rung, *, result: Result) -> float | None:
+    if limit.path is not None:
+        return limit.factor * float(get_path(rung.design, limit.path))
+    if limit.baseline:
+        return limit.factor * metric_value(result.baseline, limit.metric)
+    return limit.value

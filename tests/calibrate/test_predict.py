@@ -1,0 +1,216 @@
+"""Rows become designs and loads of the measured window; faults keep their line."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from codesign.calibrate.predict import (
+    kind_of,
+    predict_rows,
+    row_formats,
+    window_load,
+)
+from codesign.calibrate.validate import (
+    reality_check_markdown,
+    report_dict,
+    report_text,
+    validate,
+    write_predictions,
+)
+from codesign.config.design import build_design
+from codesign.config.models import load_model
+from codesign.config.rows import read_model_rows, read_rows
+from codesign.core.errors import InputError
+from codesign.cost.evaluate import evaluate
+
+HEADER = (
+    "source,arch,task,gpu,num_gpus,attn_tp,attn_dp,moe_ep,moe_tp,pp,weight_bits,"
+    "act_precision,kv_bits,batch,input_len,output_len,output_len_size_biased,itl_ms,"
+    "itl_kind,j_per_token,power_per_gpu_w,step_ms_effective,mean_age_tokens,"
+    "prefills_per_step,unique_share,quality_flag"
+)
+DENSE = "s,{arch},chat,{gpu},1,1,1,1,1,1,16,bf16,16,64,280,400,800,{rest}"
+FULL = "15,median,0.1,500,16,200,0.16,1,"
+EXPERTS = "s,own/moe,chat,b200,8,1,8,8,1,1,8,fp8,16,640,300,400,,30,median,1,500,40,,,,"
+MODEL_HEADER = (
+    "arch,attention,attn_layers,hidden,heads,kv_heads,head_dim,ffn_dim,ffn_mats,vocab,"
+    "ffn_layers,moe_layers,experts,top_k,expert_ffn"
+)
+OWN_DENSE = "own/dense,gqa,32,4096,32,8,128,14336,3,128256,32,0,0,0,0"
+OWN_MOE = "own/moe,gqa,48,2048,32,4,128,0,3,151936,0,48,128,8,768"
+
+
+def write(folder: Path, name: str, *lines: str) -> Path:
+    path = folder / name
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def dense(arch: str = "own/dense", gpu: str = "H100", rest: str = FULL) -> str:
+    return DENSE.format(arch=arch, gpu=gpu, rest=rest)
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    return write(tmp_path, "models.csv", MODEL_HEADER, OWN_DENSE, OWN_MOE)
+
+
+def test_row_is_read_in_si(tmp_path: Path):
+    row = read_rows(write(tmp_path, "rows.csv", HEADER, dense())).rows[0]
+    assert row.line == 2
+    assert row.inter_token_latency == pytest.approx(0.015)
+    assert row.step_time == pytest.approx(0.016)
+    assert row.output_variation == pytest.approx(1.0)
+    assert row.age == 200.0
+    assert row.median_latency
+
+
+def test_missing_window_means_steady_state(tmp_path: Path):
+    row = read_rows(write(tmp_path, "rows.csv", HEADER, EXPERTS)).rows[0]
+    assert row.age == 200.0
+    assert row.prefills_per_step == pytest.approx(1.6)
+    assert row.unique_fraction == 1.0
+
+
+def test_window_load_by_hand(tmp_path: Path):
+    text = EXPERTS.removesuffix(",,,,") + ",50,2.4,0.25,"
+    row = read_rows(write(tmp_path, "rows.csv", HEADER, text)).rows[0]
+    load = window_load(row, recurrent=False)
+    assert load.sequences == 80.0
+    assert load.context == 350.0
+    assert load.prefills_per_step == pytest.approx(0.3)
+    assert load.prompt_tokens == pytest.approx(300 * 0.25 + 16 * 0.75)
+    assert load.prompt_tokens + load.hit_tokens == pytest.approx(300.0)
+    assert window_load(row, recurrent=True).prompt_tokens == pytest.approx(300.0)
+
+
+@pytest.mark.parametrize(
+    ("bits", "expected"),
+    [("16", (16.0, 0.0, 0.0)), ("8", (8.0, 0.0, 0.0)), ("4.25", (4.0, 0.25, 16.0))],
+)
+def test_formats_of_a_row(tmp_path: Path, bits: str, expected: tuple[float, ...]):
+    text = dense().replace(",16,bf16,", f",{bits},fp8,")
+    formats = row_formats(read_rows(write(tmp_path, "rows.csv", HEADER, text)).rows[0])
+    names = ("weight_bits", "scale_bits", "min_attention_bits")
+    assert tuple(formats[name] for name in names) == expected
+    assert formats["activation_bits"] == 8.0
+
+
+def test_steady_state_row_is_evaluate(tmp_path: Path):
+    rest = "15,median,0.1,500,16,,,1,"
+    rows = write(tmp_path, "rows.csv", HEADER, dense("llama-3-8b", "h100", rest))
+    found = predict_rows(read_rows(rows).rows, {}).done[0]
+    cost = evaluate(
+        build_design(
+            chip="h100-sxm",
+            model="llama-3-8b",
+            batch=64,
+            prompt_length=280,
+            output_length=400,
+            output_variation=1.0,
+        )
+    )
+    assert found.step_time == pytest.approx(float(cost.time_per_output_token))
+    assert found.inter_token_latency == pytest.approx(float(cost.inter_token_latency))
+    assert found.power == pytest.approx(float(cost.power))
+    assert found.energy_per_token == pytest.approx(float(cost.energy_per_token))
+
+
+def test_identity_of_power_and_energy(tmp_path: Path, models: Path):
+    rows = write(tmp_path, "rows.csv", HEADER, dense(), EXPERTS)
+    for p in predict_rows(read_rows(rows).rows, read_model_rows(models)).done:
+        row = p.row
+        energy = p.power * row.num_chips * p.step_time / row.batch
+        assert p.energy_per_token == pytest.approx(energy)
+        static = p.power_at_step * row.step_time - p.power * p.step_time
+        between = sorted((p.power, 0.0))
+        assert between[0] <= static / (row.step_time - p.step_time) <= between[1]
+
+
+def test_class_of_a_model():
+    assert kind_of(load_model("llama-3-8b")) == "dense 16-bit"
+    assert kind_of(load_model("gpt-oss-20b")) == "MoE low-precision"
+
+
+def test_unpredictable_rows_keep_their_line(tmp_path: Path, models: Path):
+    lines = [
+        dense(),
+        dense(gpu="H10O"),
+        dense(arch="own/dens"),
+        dense().replace(",64,280,", ",many,280,"),
+        dense().replace("H100,1,1,", "H100,4,3,"),
+        dense(gpu="b200 SXM"),
+    ]
+    report = validate(write(tmp_path, "rows.csv", HEADER, *lines), models)
+    assert [p.row.line for p in report.predictions] == [2, 7]
+    messages = {fault.line: fault.message for fault in report.faults}
+    assert list(messages) == [3, 4, 5, 6]
+    assert "H100" in messages[3]
+    assert "own/dense" in messages[4]
+    assert "batch is 'many'" in messages[5]
+    assert "attn_tp 3" in messages[6]
+    assert all(f"line {line}: " in report_text(report) for line in messages)
+    assert [fault["line"] for fault in report_dict(report)["faults"]] == [3, 4, 5, 6]
+
+
+def test_no_predictable_row_is_an_error(tmp_path: Path, models: Path):
+    rows = write(tmp_path, "rows.csv", HEADER, dense(gpu="nothing"))
+    with pytest.raises(InputError, match=r"no row can be predicted\.\n  line 2: "):
+        validate(rows, models)
+
+
+def test_missing_columns_and_files_are_named(tmp_path: Path):
+    with pytest.raises(InputError, match="columns are missing: batch, input_len"):
+        read_rows(write(tmp_path, "rows.csv", "arch,gpu,num_gpus,output_len"))
+    with pytest.raises(InputError, match="no such file"):
+        read_rows(tmp_path / "absent.csv")
+    twice = write(tmp_path, "models.csv", MODEL_HEADER, OWN_MOE, OWN_MOE)
+    with pytest.raises(InputError, match=r"models\.csv:3 .*two rows"):
+        read_model_rows(twice)
+
+
+def test_predictions_file_holds_every_line(tmp_path: Path, models: Path):
+    lines = [dense(), dense(gpu="nothing"), EXPERTS]
+    report = validate(write(tmp_path, "rows.csv", HEADER, *lines), models)
+    out = tmp_path / "out.csv"
+    write_predictions(report, out)
+    written = read_model_like(out)
+    assert [cells["line"] for cells in written] == ["2", "3", "4"]
+    assert "nothing" in written[1]["fault"]
+    error = float(written[0]["error_step_time"])
+    ratio = float(written[0]["predicted_step_time"]) / 0.016
+    assert error == pytest.approx(ratio - 1)
+
+
+def read_model_like(path: Path) -> list[dict[str, str]]:
+    import csv
+
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_report_has_tables_and_json(tmp_path: Path, models: Path):
+    lines = [dense(), EXPERTS, dense(rest="15,median,,500,16,200,0.16,1,low_power")]
+    report = validate(write(tmp_path, "rows.csv", HEADER, *lines), models)
+    found = report_dict(report)
+    flagged = [g for g in found["groups"] if g["flagged"]]
+    assert flagged[0]["scores"]["energy_per_token"]["mean"] is None
+    assert found["rows"] == 3
+    text = reality_check_markdown(report)
+    assert "| 1 x H100 | dense | 16 |" in text
+    assert "| 8 x b200 | moe | 8 |" in text
+    assert not math.isnan(found["groups"][0]["scores"]["power"]["mean"])
+
+
+def test_mean_latency_is_held_against_the_mean_step(tmp_path: Path, models: Path):
+    rows = write(
+        tmp_path,
+        "rows.csv",
+        HEADER,
+        dense(),
+        dense(rest=FULL.replace("median", "mean_tpot")),
+    )
+    median, mean = predict_rows(read_rows(rows).rows, read_model_rows(models)).done
+    assert mean.inter_token_latency == mean.step_time
+    assert median.inter_token_latency < median.step_time
