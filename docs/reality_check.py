@@ -15,10 +15,13 @@ from codesign.core.checks import enable_x64
 BEGIN, END = "<!-- reality-check:begin -->", "<!-- reality-check:end -->"
 README = Path(__file__).resolve().parents[1] / "README.md"
 INTRODUCTION = """\
-`codesign validate --rows R.csv --models M.csv` prints the error of the model against
-measured serving runs. Chip energy per output token, prefill included; prompt lengths
-of the runs are not published and were inferred; nothing is fitted to these rows by
-the command. [What the columns mean](docs/theory/validation.md).
+`codesign validate --rows R.csv --models M.csv` holds the model against measured
+serving runs. Energy is that of the chips per output token, prefill included. The
+errors are not those of unseen runs: some constants of the stacks and of the chips'
+power were fitted to the same public runs (their `source` says which), and prompt
+lengths were inferred, not measured. Of each chip and model stands, in turn, the run
+of smallest, middle and largest batch. More in
+[docs/theory/validation.md](docs/theory/validation.md).
 """
 
 

@@ -30,7 +30,7 @@ from codesign.core.quantities import (
 )
 from codesign.core.record import Record
 from codesign.cost.evaluate import evaluate
-from codesign.hardware.chip import Chip
+from codesign.hardware.chip import Chip, System
 from codesign.model.transformer import Transformer
 from codesign.serving.deployment import Deployment
 from codesign.serving.design import Design
@@ -192,7 +192,7 @@ class _Catalogue:
         chip = host.chip
         design = Design(
             chip=chip,
-            system=self.system(row.chip, row.num_chips),
+            system=self.system(row.chip, float(row.num_chips)),
             model=model,
             deployment=Deployment(
                 tensor_parallel=row.tensor_parallel,
@@ -238,8 +238,8 @@ def _load_host(name: str) -> _Host:
     return _Host(chip=jax.device_get(load_chip(name)), stack=jax.device_get(stack))
 
 
-def _load_system(name: str, num_chips: Count) -> Any:
-    return jax.device_get(load_system(name, num_chips=float(num_chips)))
+def _load_system(name: str, num_chips: float) -> System:
+    return jax.device_get(load_system(name, num_chips=num_chips))
 
 
 def _expert_ranks(row: MeasuredRow, model: Transformer) -> Count:

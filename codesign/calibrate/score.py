@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codesign.core.quantities import Count, Ratio, Scalar
-
 
 @dataclass(frozen=True)
 class Score:
@@ -20,13 +18,13 @@ class Score:
     the mean of the signed error: positive where the model predicts too much.
     """
 
-    count: Count
-    mean: Ratio
-    median: Ratio
-    bias: Ratio
+    count: int
+    mean: float
+    median: float
+    bias: float
 
 
-def relative_error(predicted: Scalar, measured: Scalar) -> float:
+def relative_error(predicted: float, measured: float) -> float:
     """predicted / measured - 1, NaN where nothing was measured.
 
     Example:
@@ -34,7 +32,7 @@ def relative_error(predicted: Scalar, measured: Scalar) -> float:
         0.5
     """
     known = math.isfinite(measured) and measured > 0
-    return float(predicted) / float(measured) - 1.0 if known else math.nan
+    return predicted / measured - 1.0 if known else math.nan
 
 
 def score(errors: Sequence[float]) -> Score:

@@ -94,7 +94,7 @@ def write_predictions(report: Report, path: str | Path) -> None:
     lines = [_prediction_cells(p) for p in report.predictions]
     empty = dict.fromkeys(lines[0], "")
     lines += [{**empty, "line": f.line, "fault": f.message} for f in report.faults]
-    write_rows(path, sorted(lines, key=lambda cells: int(cells["line"])))
+    write_rows(path, sorted(lines, key=lambda cells: int(str(cells["line"]))))
 
 
 def score_rows(report: Report) -> list[list[str]]:
@@ -201,7 +201,7 @@ def _score_cell(group: Group, metric: str) -> str:
 
 
 def _percent(share: float, *, signed: bool = False) -> str:
-    return f"{100 * share:+.0f}" if signed else f"{100 * share:.1f}"
+    return f"{round(100 * share):+d}" if signed else f"{100 * share:.1f}"
 
 
 def _table(cells: Sequence[Sequence[str]]) -> str:

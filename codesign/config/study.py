@@ -326,9 +326,9 @@ class _Reader:
         self._check_keys("request", request, known=REQUEST_KEYS, other="baseline")
         given = {key: v for key, v in baseline.items() if key in BASELINE_KEYS}
         given |= {key: v for key, v in request.items() if key in REQUEST_KEYS}
-        changes = given.get("set") or {}
-        loads = {"batch", "rate", *map(PLACES.get, ("batch", "rate"))}
-        if not loads & {*given, *changes}:
+        changes = given.get("set")
+        known = {*given, *(changes if isinstance(changes, dict) else ())}
+        if not known & {"batch", "rate", PLACES["batch"], PLACES["rate"]}:
             given |= self._middle_batch()
         folder = self.file.resolve().parent
         for name in ("chip", "model", "stack"):
@@ -384,7 +384,7 @@ class _Reader:
             elif name in path_units(Design):
                 prefixes.append(name)
             else:
-                close = nearest_paths(str(name), [*groups, *path_units(Design)])
+                close = nearest_paths(name, [*groups, *path_units(Design)])
                 hint = ", ".join(close or groups)
                 message = f'"{name}" is no group of parameters. Close: {hint}.'
                 self.problems.add("baseline.tune", message)
@@ -422,10 +422,12 @@ class _Reader:
 
 def read_objective(name: str, *, problems: Problems) -> str:
     """The metric to minimise; it must be one, and always positive."""
-    if name and _metric_unit(name, place="minimize", problems=problems):
-        if _signed(name):
-            message = f"{name} can be negative or zero; put it under subject_to."
-            problems.add("minimize", message)
+    if not name:
+        return name
+    known = _metric_unit(name, place="minimize", problems=problems)
+    if known and _signed(name):
+        message = f"{name} can be negative or zero; put it under subject_to."
+        problems.add("minimize", message)
     return name
 
 

@@ -17,17 +17,28 @@ FEASIBLE = 1e-6  # largest ln(use / limit) that counts as kept
 
 @dataclass(frozen=True)
 class Pool:
-    """Legal designs with their hard objective and worst violation."""
+    """Legal designs with their hard objective and how far they break limits.
+
+    ``violation`` is the worst ln(use / limit), ``excess`` the sum of the
+    positive ones.
+    """
 
     values: Floats
     objective: Floats
     violation: Floats
+    excess: Floats
 
-    def order(self) -> NDArray[np.intp]:
-        """Indices from best to worst: feasible by objective, then by violation."""
+    def order(self, penalty: float = np.inf) -> NDArray[np.intp]:
+        """Indices from best to worst.
+
+        With an infinite penalty feasible designs by objective, then the others
+        by violation; else by the exact penalty function f + penalty excess.
+        """
+        value = np.where(np.isfinite(self.objective), self.objective, np.inf)
+        if np.isfinite(penalty):
+            return np.argsort(value + penalty * self.excess, kind="stable")
         infeasible = self.violation > FEASIBLE
         worst = np.where(infeasible, self.violation, 0.0)
-        value = np.where(np.isfinite(self.objective), self.objective, np.inf)
         return np.lexsort((value, worst, infeasible))
 
     def best(self, count: int) -> "Pool":
@@ -36,7 +47,12 @@ class Pool:
 
     def take(self, index: NDArray[np.intp]) -> "Pool":
         """The designs at the given indices."""
-        return Pool(self.values[index], self.objective[index], self.violation[index])
+        return Pool(
+            self.values[index],
+            self.objective[index],
+            self.violation[index],
+            self.excess[index],
+        )
 
     def join(self, other: "Pool") -> "Pool":
         """Both pools, each distinct design once."""
@@ -46,22 +62,22 @@ class Pool:
             values,
             np.concatenate([self.objective, other.objective]),
             np.concatenate([self.violation, other.violation]),
+            np.concatenate([self.excess, other.excess]),
         ).take(first)
 
-    def distinct(self, count: int, *, columns: Mask) -> "Pool":
-        """The best designs, at most a few for each combination of the columns."""
-        order = self.order()
-        keys = [tuple(self.values[i, columns].round(9)) for i in order]
+    def distinct(self, count: int, *, columns: Mask, penalty: float) -> "Pool":
+        """The best designs under a penalty, a few per combination of columns."""
         seen: dict[tuple[float, ...], int] = {}
         chosen: list[int] = []
-        for index, key in zip(order, keys, strict=True):
+        for index in self.order(penalty):
+            key = tuple(self.values[index, columns].round(9))
             if seen.setdefault(key, 0) < PER_COMBINATION:
                 seen[key] += 1
                 chosen.append(int(index))
         return self.take(np.array(chosen[:count], int))
 
 
-PER_COMBINATION = 2  # designs kept of one combination of choices
+PER_COMBINATION = 4  # designs kept of one combination of choices
 CHOICE_CHANCE = 0.25  # that a moving choice takes another place in its list
 
 

@@ -28,8 +28,10 @@ from codesign.optimize.space import Floats, Space
 
 GROUP = 64  # lanes whose arrays fit in the cache together
 ELITE = 32
-POLISH_ROUNDS = 24
-POLISH_COPIES = 128
+POLISH_COPIES = 96
+PENALTIES = (3.0, 300.0)  # on the sum of violations, first and last round
+SCALES = np.tile(np.geomspace(0.03, 1e-4, 8), 5)  # spread of the moves, box = 1
+POLISH_ROUNDS = len(SCALES)
 RELAXED = 1e-3  # violation below which a relaxed lane counts as feasible
 AGREEMENT = 1e-3  # of the logarithmic objective
 MARGIN = 3e-4  # tightening of the limits before values are rounded
@@ -99,7 +101,8 @@ class Engine:
         objective, constraints = self.constraints(values, theta)
         violation = np.max(constraints, axis=1)
         violation = np.where(np.isfinite(violation), violation, np.inf)
-        return Pool(values, objective, violation)
+        excess = np.sum(np.maximum(constraints, 0.0), axis=1)
+        return Pool(values, objective, violation, np.where(excess >= 0, excess, np.inf))
 
     def constraints(self, values: Floats, theta: Theta) -> tuple[Floats, Floats]:
         """Hard objective and every constraint of legal designs."""
@@ -189,18 +192,19 @@ class Engine:
     def _polish(
         self, pool: Pool, theta: Theta, *, mask: Mask, rng: np.random.Generator
     ) -> Pool:
+        """Neighbourhood search on the hard model under a growing exact penalty."""
         columns = mask & self.space.coarse
-        for turn in range(POLISH_ROUNDS):
-            elite = pool.distinct(ELITE, columns=columns)
-            scale = 10.0 ** rng.uniform(-4.5, -1.0)
+        penalties = np.geomspace(*PENALTIES, POLISH_ROUNDS)
+        for penalty, scale in zip(penalties, SCALES, strict=True):
+            elite = pool.distinct(ELITE, columns=columns, penalty=penalty)
             copies = POLISH_COPIES * ELITE // len(elite.values)
             trial = mutate(
                 self.space, elite.values, mask=mask, scale=scale, copies=copies, rng=rng
             )
-            pool = elite.join(self.evaluate(trial, theta)).best(8 * ELITE)
-            if turn == POLISH_ROUNDS - 1:
-                pool = pool.best(ELITE)
-        return pool
+            trials = self.evaluate(trial, theta)
+            kept = trials.take(trials.order(penalty)[: 4 * ELITE])
+            pool = pool.best(ELITE).join(elite).join(kept)
+        return pool.best(ELITE)
 
 
 def _feasible_objective(lanes: Lanes) -> Floats:

@@ -289,7 +289,8 @@ def quality_table(result: Result) -> Table:
     rows.append(("gap [Δ ln compute]", *(number(float(r.quality.gap)) for r in rungs)))
     rows.append(("range over the laws", *(_law_range(r) for r in rungs)))
     rows += [
-        (f"{name} [Δ ln N]", *(number(p[name]) for p in gains)) for name in gains[0]
+        (f"{name} [Δ ln N]", *(number(gain[name]) for gain in gains))
+        for name in gains[0]
     ]
     rows.append(("MMLU, for orientation", *(_share(r.quality.mmlu) for r in rungs)))
     return Table("Quality", ("contribution", *(r.name for r in rungs)), tuple(rows))

@@ -26,7 +26,7 @@ def binding_table(result: Result) -> Table:
     rows = [
         (
             limit_title(binding.name),
-            percent(math.exp(-binding.slack)) if binding.slack else "100 %",
+            percent(math.exp(-binding.slack), digits=4),
             number(binding.price),
             _price_words(binding.name, binding.price),
         )
@@ -37,7 +37,8 @@ def binding_table(result: Result) -> Table:
         columns=("limit", "used", "shadow price", "meaning"),
         rows=tuple(rows),
         note="Shadow price: relative fall of the objective per relative widening of "
-        "the limit, all else re-optimised.",
+        "the limit, everything else adapted. A limit that is full at price 0 costs "
+        "nothing.",
     )
 
 
@@ -71,9 +72,9 @@ def limits_table(result: Result) -> Table:
     off = result.study.off
     for name in [n for n in Limits.__dataclass_fields__ if n not in off]:
         shares = [float(getattr(r.cost.limits, name)) for r in rungs]
-        for column, share in enumerate(shares):
+        for column, share in enumerate(shares, start=1):
             if share > SMALLEST_SHARE:
-                tones[len(rows), column + 1] = BAD
+                tones[len(rows), column] = BAD
         cells = [percent(math.exp(share)) for share in shares]
         rows.append((limit_title(f"limits.{name}"), *cells))
     return Table(
@@ -88,8 +89,8 @@ def limits_table(result: Result) -> Table:
 
 def _use(limit: Limit, rung: Rung, *, result: Result) -> str:
     value, unit = metric_value(rung, limit.metric), metric_unit(limit.metric)
-    text = quantity(value, unit)
     bound = _bound(limit, rung, result=result)
+    text = quantity(value, unit)
     return text if bound is None else f"{text} of {quantity(bound, unit)}"
 
 

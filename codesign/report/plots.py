@@ -31,7 +31,6 @@ from codesign.report.style import (
     SKY,
     YELLOW,
     base_figure,
-    bottom_legend,
     rung_colors,
     scaled,
     stacked_bars,
@@ -77,12 +76,6 @@ def plot_energy(result: Result) -> go.Figure:
         xaxis={
             "title": {"text": f"energy per output token [{unit}]"},
             "range": [0, HEADROOM * max(sums) / scale],
-        },
-        legend={
-            "orientation": "h",
-            "y": -0.2,
-            "yanchor": "top",
-            "traceorder": "normal",
         },
     )
 
@@ -133,7 +126,6 @@ def plot_area(result: Result) -> go.Figure:
             "title": {"text": f"silicon area per chip [{unit}]"},
             "range": [0, HEADROOM * max(sums) / scale],
         },
-        legend=bottom_legend(0.35),
     )
 
 
@@ -161,6 +153,6 @@ def plot_quality(result: Result) -> go.Figure:
             )
             figure.add_trace(bar, row=1, col=column)
         figure.update_xaxes(title={"text": title}, row=1, col=column)
-    figure = base_figure(figure, height=340, legend=bottom_legend(0.25))
+    figure = base_figure(figure, height=340)
     figure.update_xaxes(zeroline=True, zerolinewidth=1)
     return figure

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from codesign.optimize.result import Result, Rung
 from codesign.report.breakdown import Operator, operators
-from codesign.report.style import base_figure, bottom_legend, rung_colors
+from codesign.report.style import base_figure, rung_colors
 from codesign.report.tables import shown_rungs
 from codesign.report.texts import number
 
@@ -52,7 +52,6 @@ def plot_roofline(
             "title": {"text": "arithmetic intensity [FLOP/B]"},
         },
         yaxis={"type": "log", "dtick": 1, "title": {"text": "rate per chip [FLOP/s]"}},
-        legend={"orientation": "h", "y": -0.15, "yanchor": "top"},
     )
 
 
@@ -69,9 +68,7 @@ def _roofs(rung: Rung, *, low: float, high: float, color: str) -> list[go.Scatte
     right = max(high, 2 * max(peaks.values()) / bandwidth)
     return [
         _roof(
-            np.geomspace(
-                low if bits == min(peaks) else peak / bandwidth, right, ROOF_POINTS
-            ),
+            np.geomspace(low, right, ROOF_POINTS),
             bandwidth=bandwidth,
             peak=peak,
             color=color,

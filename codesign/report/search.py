@@ -4,14 +4,13 @@
 the ladder of designs.
 """
 
-from typing import Any
-
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from codesign.optimize.result import Result
 from codesign.report.breakdown import levers, progress
+from codesign.report.limits import limit_title
 from codesign.report.style import (
     BLUE,
     GREEN,
@@ -21,10 +20,8 @@ from codesign.report.style import (
     PURPLE,
     SKY,
     base_figure,
-    bottom_legend,
     rung_colors,
 )
-from codesign.report.limits import limit_title
 from codesign.report.tables import metric_title, metric_unit
 from codesign.report.texts import change, common_unit, number
 
@@ -120,7 +117,6 @@ def plot_rounding(result: Result) -> go.Figure:
             "rangemode": "tozero",
         },
         yaxis={"type": "category"},
-        legend={"orientation": "h", "y": -0.4, "yanchor": "top"},
     )
 
 
@@ -152,7 +148,7 @@ def plot_levers(result: Result) -> go.Figure:
     title = "objective per 1 % wider limit (quality: per 0.01) [%]"
     figure.update_xaxes(title={"text": title, "standoff": 6}, row=2, col=1)
     height = 180 + 24 * sum(rows)
-    figure = base_figure(figure, height=height, legend=bottom_legend(80 / height))
+    figure = base_figure(figure, height=height)
     figure.update_xaxes(zeroline=True, zerolinewidth=1)
     return figure
 

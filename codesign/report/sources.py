@@ -81,10 +81,8 @@ def _chip_constants(chip: ChipInfo) -> dict[str, ValueInfo]:
 def status_counts(known: Mapping[str, ValueInfo]) -> str:
     """How many constants there are of each status, as a sentence part."""
     count = Counter(info.status or "no status" for info in known.values())
-    order = [
-        *(s for s in STATUSES if s in count),
-        *(s for s in count if s not in STATUSES),
-    ]
+    known_order = [s for s in STATUSES if s in count]
+    order = [*known_order, *(s for s in count if s not in STATUSES)]
     return ", ".join(f"{count[status]} {status}" for status in order)
 
 
@@ -144,9 +142,7 @@ def validity_table(result: Result) -> Table:
     for name in Validity.__dataclass_fields__:
         values = [float(getattr(r.quality.validity, name)) for r in rungs]
         if max(values) > TOLERANCE:
-            cells = [
-                percent(math.exp(v)) if v > TOLERANCE else "inside" for v in values
-            ]
+            cells = [_beyond(v) for v in values]
             rows.append((name.replace("_", " "), *cells))
     return Table(
         title="Extrapolation of the quality law",
@@ -154,6 +150,10 @@ def validity_table(result: Result) -> Table:
         rows=tuple(rows),
         note="" if rows else "Every model shown lies inside the law's evidence.",
     )
+
+
+def _beyond(log_ratio: float) -> str:
+    return percent(math.exp(log_ratio)) if log_ratio > TOLERANCE else "inside"
 
 
 def assumptions(result: Result, known: Mapping[str, ValueInfo]) -> tuple[str, ...]:

@@ -18,6 +18,8 @@ ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
 BLUE, RED, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#999999"
 DARK_GREY = "#666666"
 RUNG_COLORS = (GREY, BLUE, RED, GREEN, PURPLE, ORANGE, SKY)
+AXIS_TITLE = {"standoff": 8, "font": {"size": 13}}
+LEGEND_ROW = 20  # height in pixels
 HEADROOM = 1.18  # room for the totals behind the bars
 
 
@@ -29,22 +31,30 @@ def rung_colors(result: Result) -> dict[str, str]:
     return dict(zip([*names, *others], colors, strict=False))
 
 
-def base_figure(figure: go.Figure | None = None, **layout: Any) -> go.Figure:
-    """A figure in the report's plain style."""
-    figure = go.Figure() if figure is None else figure
+def base_figure(figure: go.Figure, *, legend_rows: int = 2, **layout: Any) -> go.Figure:
+    """A figure in the report's plain style, with room for its legend below."""
     settings: dict[str, Any] = {
         "template": "none",
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "system-ui, sans-serif", "size": 13},
-        "margin": {"l": 70, "r": 20, "t": 20, "b": 50},
-        "legend": {"orientation": "h", "y": -0.25, "yanchor": "top", "x": 0},
+        "margin": {"l": 70, "r": 20, "t": 30, "b": legend_rows * LEGEND_ROW + 55},
+        "legend": {
+            "orientation": "h",
+            "yref": "container",
+            "y": 0,
+            "yanchor": "bottom",
+            "x": 0,
+            "traceorder": "normal",
+            "font": {"size": 12},
+        },
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": BLUE},
         "hoverlabel": {"font": {"size": 12}},
         "bargap": 0.25,
     }
     figure.update_layout(**(settings | layout))
-    figure.update_xaxes(automargin=True, zeroline=False)
-    figure.update_yaxes(automargin=True, zeroline=False)
+    figure.update_xaxes(automargin=True, zeroline=False, title=AXIS_TITLE)
+    figure.update_yaxes(automargin=True, zeroline=False, title=AXIS_TITLE)
     return figure
 
 
@@ -56,8 +66,8 @@ def stacked_bars(
     A bar's label is a text, or a pair (group, bar).
     """
     labels = [label for label, _ in bars]
-    axis = [list(side) for side in zip(*labels, strict=True)]
-    places = axis if isinstance(labels[0], tuple) else labels
+    paired = isinstance(labels[0], tuple)
+    places = [list(side) for side in zip(*labels, strict=True)] if paired else labels
     return [
         go.Bar(
             y=places,
@@ -72,7 +82,13 @@ def stacked_bars(
     ]
 
 
+def category_axis(figure: go.Figure) -> go.Figure:
+    """The figure without grid lines between the names on its vertical axes."""
+    return figure.update_yaxes(showgrid=False)
+
+
 def total_labels(places: Any, totals: Sequence[float]) -> go.Scatter:
+    """Totals as texts behind stacked bars."""
     return go.Scatter(
         y=places,
         x=list(totals),
@@ -85,9 +101,5 @@ def total_labels(places: Any, totals: Sequence[float]) -> go.Scatter:
 
 
 def scaled(parts: Parts, scale: float) -> Parts:
+    """The parts in a unit of the given size."""
     return {name: value / scale for name, value in parts.items()}
-
-
-def bottom_legend(depth: float) -> dict[str, Any]:
-    """A legend in rows below the axis title, ``depth`` plot heights down."""
-    return {"orientation": "h", "y": -depth, "yanchor": "top", "x": 0}

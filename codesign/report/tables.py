@@ -168,11 +168,11 @@ def _sentence(result: Result) -> str:
     )
     texts = [quantity(value, unit) for value in (best, tuned, given)]
     lead = (
-        f"At equal limits the {result.best.name} system has {texts[0]} "
-        f"{metric_title(path)}, the {result.baseline.name} baseline {texts[1]} "
-        f"and the baseline {result.as_given.name} {texts[2]}: "
-        f"{change(tuned, given)} from tuning, {change(best, tuned)} on top of it from "
-        f"{_what_moved(result)}; {_quality_words(result.best)}."
+        f"{metric_title(path).capitalize()}: {texts[0]} {result.best.name}, {texts[1]} "
+        f"{result.baseline.name}, {texts[2]} {result.as_given.name}. Tuning the "
+        f"baseline brings {change(tuned, given)}; at equal limits "
+        f"{_what_moved(result)} brings a further {change(best, tuned)}, and "
+        f"{_quality_words(result.best)}."
     )
     if result.feasible:
         return lead
@@ -190,16 +190,21 @@ def _what_moved(result: Result) -> str:
             for v in result.study.free
         )
     ]
-    return " and ".join(moved) if moved else "nothing else"
+    if not moved:
+        return "an unchanged design"
+    last = f" and {moved[-1]}" if moved[1:] else moved[-1]
+    return f"changing {', '.join(moved[:-1])}{last}"
 
 
 def _quality_words(rung: Rung) -> str:
     gap = float(rung.quality.gap)
     if abs(gap) < SMALLEST_SHARE:
-        return "model quality is equal"
-    side = "better" if gap < 0 else "worse"
-    worth = percent(abs(math.expm1(-gap)))
-    return f"model quality is {side} (worth {worth} of training compute)"
+        return "the model is as good as the baseline's"
+    side = "better than" if gap < 0 else "worse than"
+    return (
+        f"the model is {side} the baseline's: it is worth one trained with "
+        f"{number(math.exp(-gap))} times the compute"
+    )
 
 
 def comparison_table(result: Result) -> Table:
@@ -345,5 +350,3 @@ def boundary_table(result: Result) -> Table:
         "model, making of the hardware (carbon counts it), idle hours of a service "
         "(the system is busy at the stated batch).",
     )
-
-

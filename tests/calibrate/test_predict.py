@@ -1,5 +1,6 @@
 """Rows become designs and loads of the measured window; faults keep their line."""
 
+import csv
 import math
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def write(folder: Path, name: str, *lines: str) -> Path:
     return path
 
 
-def dense(arch: str = "own/dense", gpu: str = "H100", rest: str = FULL) -> str:
+def dense(*, arch: str = "own/dense", gpu: str = "H100", rest: str = FULL) -> str:
     return DENSE.format(arch=arch, gpu=gpu, rest=rest)
 
 
@@ -85,21 +86,23 @@ def test_window_load_by_hand(tmp_path: Path):
     assert window_load(row, recurrent=True).prompt_tokens == pytest.approx(300.0)
 
 
-@pytest.mark.parametrize(
-    ("bits", "expected"),
-    [("16", (16.0, 0.0, 0.0)), ("8", (8.0, 0.0, 0.0)), ("4.25", (4.0, 0.25, 16.0))],
-)
-def test_formats_of_a_row(tmp_path: Path, bits: str, expected: tuple[float, ...]):
+FORMATS = {"16": (16.0, 0.0, 0.0), "8": (8.0, 0.0, 0.0), "4.25": (4.0, 0.25, 16.0)}
+
+
+@pytest.mark.parametrize("bits", FORMATS)
+def test_formats_of_a_row(tmp_path: Path, bits: str):
     text = dense().replace(",16,bf16,", f",{bits},fp8,")
     formats = row_formats(read_rows(write(tmp_path, "rows.csv", HEADER, text)).rows[0])
     names = ("weight_bits", "scale_bits", "min_attention_bits")
-    assert tuple(formats[name] for name in names) == expected
+    assert tuple(formats[name] for name in names) == FORMATS[bits]
     assert formats["activation_bits"] == 8.0
 
 
 def test_steady_state_row_is_evaluate(tmp_path: Path):
     rest = "15,median,0.1,500,16,,,1,"
-    rows = write(tmp_path, "rows.csv", HEADER, dense("llama-3-8b", "h100", rest))
+    rows = write(
+        tmp_path, "rows.csv", HEADER, dense(arch="llama-3-8b", gpu="h100", rest=rest)
+    )
     found = predict_rows(read_rows(rows).rows, {}).done[0]
     cost = evaluate(
         build_design(
@@ -175,7 +178,7 @@ def test_predictions_file_holds_every_line(tmp_path: Path, models: Path):
     report = validate(write(tmp_path, "rows.csv", HEADER, *lines), models)
     out = tmp_path / "out.csv"
     write_predictions(report, out)
-    written = read_model_like(out)
+    written = read_cells(out)
     assert [cells["line"] for cells in written] == ["2", "3", "4"]
     assert "nothing" in written[1]["fault"]
     error = float(written[0]["error_step_time"])
@@ -183,9 +186,7 @@ def test_predictions_file_holds_every_line(tmp_path: Path, models: Path):
     assert error == pytest.approx(ratio - 1)
 
 
-def read_model_like(path: Path) -> list[dict[str, str]]:
-    import csv
-
+def read_cells(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 

@@ -22,7 +22,9 @@ from codesign.core.paths import get_path
 from codesign.core.smooth import Sharpness
 from codesign.cost.evaluate import evaluate
 from codesign.cost.limits import Limits
+from codesign.model.transformer import Transformer
 from codesign.outcome.answer import Outcome, outcome
+from codesign.quality.constants import QualityConstants
 from codesign.quality.evaluate import quality
 from codesign.quality.validity import Validity
 from codesign.serving.design import Design, set_parameter
@@ -99,6 +101,12 @@ def joint_box() -> Box:
 
 
 @cache
+def quality_constants() -> QualityConstants:
+    """Constants of the quality law."""
+    return load_quality_constants()
+
+
+@cache
 def preset_design(chip: str = "h100-sxm", model: str = "llama-3-70b", **given: Any):
     """Design of presets at 1024 prompt and 256 output tokens unless given."""
     request = {"prompt_length": 1024.0, "output_length": 256.0}
@@ -138,8 +146,8 @@ def metric_values(found: Outcome) -> Array:
     return jnp.stack([jnp.asarray(value) for value in (*costs, *ratios)])
 
 
-def _found(design: Design, *, kind: str) -> Outcome:
-    reference, constants = study_baseline().model, load_quality_constants()
+def _found(design: Design, reference: Transformer, *, kind: str) -> Outcome:
+    constants = quality_constants()
     if kind != "governed":
         sharpness: Sharpness = SHARPNESS if kind == "smooth" else None
         return outcome(
@@ -154,9 +162,12 @@ def _found(design: Design, *, kind: str) -> Outcome:
 
 @cache
 def _compiled(kind: str) -> Callable[..., tuple[Array, Array]]:
+    reference = study_baseline().model
+    quality_constants()
+
     def rows(design: Design, points: Array, directions: Array) -> tuple[Array, Array]:
         def values(at: Array) -> Array:
-            return metric_values(_found(at_point(design, at), kind=kind))
+            return metric_values(_found(at_point(design, at), reference, kind=kind))
 
         return jax.lax.map(
             lambda row: jax.jvp(values, (row[0],), (row[1],)), (points, directions)

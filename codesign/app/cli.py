@@ -1,0 +1,59 @@
+"""``codesign``: the commands, their flags and their exit codes.
+
+Commands import what is slow when they run, so that ``--help`` answers at once.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from codesign.app.errors import guarded
+from codesign.app.evaluate import evaluate
+from codesign.app.output import own_version
+
+EPILOG = (
+    "Exit codes: 0 done, 2 bad input, 3 infeasible, 4 interrupted, 1 a bug. "
+    "A parameter is named by its path in a design, such as chip.dram.bandwidth."
+)
+
+app = typer.Typer(
+    name="codesign",
+    help="Joules per token and latency of LLM inference, and the chip, model and "
+    "deployment that are best together.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"codesign {own_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print it."
+        ),
+    ] = False,
+) -> None:
+    """Joules per token and latency of LLM inference, and what is best together."""
+
+
+app.command("evaluate")(guarded(evaluate))
+
+
+def main() -> int:
+    """Run the command that the arguments name."""
+    app()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

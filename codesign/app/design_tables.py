@@ -1,0 +1,206 @@
+"""Which tables describe the cost of one design?
+
+Design and cost -> headline, memory, energy and time by component, operators.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from codesign.core.paths import get_path, path_units
+from codesign.core.quantities import Unit
+from codesign.core.record import Record
+from codesign.cost.detail import RESOURCES, operator_costs
+from codesign.cost.record import Cost
+from codesign.report.breakdown import COMPONENTS, DURATIONS, parts_table
+from codesign.report.tables import BAD, Table, metric_title
+from codesign.report.texts import number, percent, quantity
+from codesign.serving.design import Design
+from codesign.study.sweep import violated_limits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HEADLINE = (
+    "time_to_first_token",
+    "time_per_output_token",
+    "inter_token_latency",
+    "request_latency",
+    "queue_time",
+    "throughput",
+    "batch",
+    "max_batch",
+    "energy_per_token",
+    "energy_per_token_server",
+    "energy_per_token_facility",
+    "energy_per_request",
+    "power",
+    "decode_power",
+    "prefill_power",
+    "power_server",
+    "power_facility",
+    "usd_per_token",
+    "carbon_per_token",
+    "chip.area",
+    "chip.price",
+)
+TITLES = {
+    "time_per_output_token": "time per output token, mean",
+    "inter_token_latency": "time per output token, median",
+    "queue_time": "wait in the queue",
+    "decode_power": "power per chip in decode steps",
+    "prefill_power": "power per chip in steps with prefill",
+    "power_server": "mean power per chip, server",
+    "power_facility": "mean power per chip, facility",
+}
+BYTES, SECONDS = Unit("B"), Unit("s")
+SHOWN_STEPS = {"decode": "Decode step", "prompt": "Step that prefills one prompt"}
+LEAST_SHARE = 1e-3  # operators below this share of the time stand in one line
+
+
+def design_tables(design: Design, cost: Cost) -> Iterator[Table]:
+    """All tables of one design, the operators last."""
+    yield headline_table(cost)
+    yield memory_table(cost)
+    yield energy_table(design, cost)
+    yield time_table(cost)
+    held = _settled(design, cost)
+    for kind, title in SHOWN_STEPS.items():
+        yield operators_table(held, kind=kind, title=title)
+    if violated_limits(cost):
+        yield limits_table(cost)
+
+
+def headline_table(cost: Cost) -> Table:
+    """Latency, throughput, energy by boundary, power, price and carbon."""
+    units = path_units(Cost)
+    rows = [
+        (
+            TITLES.get(path) or metric_title(path),
+            quantity(float(get_path(cost, path)), units[path]),
+        )
+        for path in HEADLINE
+        if path != "queue_time" or float(cost.queue_time) > 0
+    ]
+    return Table(title="", columns=("metric", "value"), rows=tuple(rows))
+
+
+def memory_table(cost: Cost) -> Table:
+    """What fills the memory of one chip, and what of it is served on chip."""
+    held = cost.memory
+    peak = held.used - held.weight_bytes
+    rows = [
+        ("weights", held.weight_bytes, held.weight_residency),
+        ("KV cache at its peak", peak, held.kv_residency),
+        ("used", held.used, np.nan),
+        ("available", held.available, np.nan),
+    ]
+    return Table(
+        title="Memory per chip",
+        columns=("part", "size", "of available", "served on chip"),
+        rows=tuple(
+            (
+                name,
+                quantity(float(size), BYTES),
+                percent(float(size / held.available)),
+                percent(float(on_chip)),
+            )
+            for name, size, on_chip in rows
+        ),
+    )
+
+
+def energy_table(design: Design, cost: Cost) -> Table:
+    """Joules per output token, and per decode and prompt step of all chips."""
+    chips = float(design.system.num_chips)
+    bills = cost.breakdown
+    columns = {
+        "per output token": _parts(bills.energy, COMPONENTS),
+        "decode step": _parts(bills.decode_joules, COMPONENTS, scale=chips),
+        "prompt step": _parts(bills.prompt_joules, COMPONENTS, scale=chips),
+    }
+    return _with_shares("Energy, all chips", columns, unit=Unit("J"))
+
+
+def time_table(cost: Cost) -> Table:
+    """Seconds of the mean step, the decode step and the prompt step."""
+    bills = cost.breakdown
+    columns = {
+        "mean step": _parts(bills.step_seconds, DURATIONS),
+        "decode step": _parts(bills.decode_seconds, DURATIONS),
+        "prompt step": _parts(bills.prompt_seconds, DURATIONS),
+    }
+    return _with_shares("Time of one step", columns, unit=SECONDS)
+
+
+def operators_table(design: Design, *, kind: str, title: str) -> Table:
+    """Time, energy and bottleneck of each operator of one step on one chip."""
+    found = operator_costs(design, kind=kind)
+    times = {name: float(each.seconds) for name, each in found.items()}
+    whole = sum(times.values())
+    order = sorted(times, key=lambda name: -times[name])
+    shown = [name for name in order if times[name] >= LEAST_SHARE * whole]
+    rows = [
+        (
+            name,
+            number(float(found[name].count)),
+            quantity(times[name], SECONDS),
+            percent(times[name] / whole),
+            quantity(float(found[name].joules), Unit("J")),
+            RESOURCES[int(found[name].binding)],
+        )
+        for name in shown
+    ]
+    return Table(
+        title=f"{title}, operators on one chip",
+        columns=("operator", "times", "time", "share", "energy", "waits for"),
+        rows=tuple(rows),
+    )
+
+
+def limits_table(cost: Cost) -> Table:
+    """Limits that the design breaks."""
+    broken = violated_limits(cost)
+    return Table(
+        title="Limits that are broken",
+        columns=("limit", "use over limit"),
+        rows=tuple((name, number(ratio, digits=4)) for name, ratio in broken.items()),
+        tones={(row, 1): BAD for row in range(len(broken))},
+    )
+
+
+def _settled(design: Design, cost: Cost) -> Design:
+    deployment = design.deployment.replace(batch=cost.batch)
+    return design.replace(deployment=deployment)
+
+
+def _parts(
+    bill: Record, names: "Mapping[str, str]", *, scale: float = 1.0
+) -> dict[str, float]:
+    return {
+        title: scale * float(get_path(bill, name)) for name, title in names.items()
+    }
+
+
+def _with_shares(
+    title: str, columns: "Mapping[str, Mapping[str, float]]", *, unit: Unit
+) -> Table:
+    """A table of parts in which each column has its own unit and shares."""
+    rows: list[list[str]] = []
+    headings: list[str] = []
+    for name, parts in columns.items():
+        table = parts_table(title, {name: parts}, unit=unit)
+        whole = sum(parts.values())
+        label = table.columns[0].removeprefix("component").strip(" []")
+        headings += [f"{name} [{label}]", "share"]
+        shares = [percent(value / whole) for value in parts.values()] + ["100 %"]
+        if not rows:
+            rows = [[row[0]] for row in table.rows]
+        for line, row, share in zip(rows, table.rows, shares, strict=True):
+            line += [row[1], share]
+    return Table(
+        title=title,
+        columns=("component", *headings),
+        rows=tuple(tuple(line) for line in rows),
+    )

@@ -1,0 +1,79 @@
+"""With which message and exit code does a command end when something goes wrong?
+
+A command -> the same command, which prints errors for people instead of raising.
+"""
+
+import functools
+import inspect
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from codesign.core.errors import CodesignError
+
+BUG, INFEASIBLE, INTERRUPTED = 1, 3, 4
+
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")
+]
+_DEBUG = inspect.Parameter(
+    "debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Debug
+)
+
+
+def guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with ``--debug``, and with errors as messages and exit codes.
+
+    0 done, 2 bad input, 3 infeasible, 4 interrupted, 1 a bug.
+    """
+
+    @functools.wraps(command)
+    def run(*args: Any, debug: bool = False, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except CodesignError as error:
+            complain(str(error))
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            complain("Interrupted. The same command starts again; what was compiled")
+            complain("is kept, and files are only ever written whole.")
+            raise typer.Exit(INTERRUPTED) from error
+        except Exception as error:
+            if isinstance(error, typer.Exit | typer.BadParameter | BrokenPipeError):
+                raise
+            complain(_bug_report(error, debug=debug))
+            raise typer.Exit(BUG) from error
+
+    return with_parameters(run, [*inspect.signature(command).parameters.values()])
+
+
+def with_parameters(
+    function: Callable[..., None], parameters: list[inspect.Parameter]
+) -> Callable[..., None]:
+    """A function whose flags are the given parameters and, last, ``--debug``."""
+    shown = [p for p in parameters if p.name != "debug"]
+    function.__signature__ = inspect.Signature([*shown, _DEBUG])  # type: ignore[attr-defined]
+    function.__annotations__ = {p.name: p.annotation for p in [*shown, _DEBUG]}
+    return function
+
+
+def complain(message: str) -> None:
+    """Print a message to the error stream."""
+    typer.echo(message, err=True)
+
+
+def _bug_report(error: Exception, *, debug: bool) -> str:
+    if debug:
+        return "".join(traceback.format_exception(error)).rstrip()
+    text = str(error).partition("\n")[0]
+    what = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return f"This is a bug in codesign: {what}\nRun it again with --debug to see where."
+
+
+def say(message: str) -> None:
+    """Print a line at once, before slow imports."""
+    typer.echo(message)
+    sys.stdout.flush()

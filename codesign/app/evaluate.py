@@ -1,0 +1,96 @@
+"""``codesign evaluate``: what does one design cost?"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from codesign.app.errors import INFEASIBLE, complain
+from codesign.app.flags import DesignFlags, Json, design_flags, read_design
+from codesign.core.errors import InputError
+
+if TYPE_CHECKING:
+    from codesign.cost.record import Cost
+    from codesign.serving.design import Design
+
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FILE",
+        help="Also write a file: .json of the results, or .yaml of the whole design.",
+        show_default=False,
+    ),
+]
+SUFFIXES = (".json", ".yaml", ".yml")
+
+
+@design_flags
+def evaluate(flags: DesignFlags, as_json: Json = False, out: Out = None) -> None:
+    """Time, energy, power, dollars and carbon of one design.
+
+    A design is given by flags, or by a file such as best.yaml of a run, which
+    flags then change. Exit code 3 if it does not fit or breaks another limit.
+
+    Example: codesign evaluate --chip h100-sxm --num-chips 8 --model llama-3-70b
+    --batch 64 --prompt-length 1024 --output-length 256
+    """
+    if out is not None and out.suffix not in SUFFIXES:
+        raise InputError(f"--out {out}: end the name in .json or .yaml.")
+    from codesign.app.start import start_jax
+
+    start_jax()
+    import jax
+
+    from codesign.app.infeasible import infeasible_text
+    from codesign.app.output import json_text, write_output
+    from codesign.cost.evaluate import evaluate as run
+
+    design = read_design(flags)
+    cost = jax.device_get(run(design))
+    data = _as_dict(design, cost) if as_json or out else {}
+    if as_json:
+        typer.echo(json_text(data))
+    else:
+        _show(flags, design, cost)
+    if out is not None and out.suffix == ".json":
+        write_output(out, json_text(data) + "\n")
+    elif out is not None:
+        _save(out, design, title=flags.text())
+    trouble = infeasible_text(design, cost)
+    if trouble:
+        complain(trouble)
+        raise typer.Exit(INFEASIBLE)
+
+
+def _as_dict(design: "Design", cost: "Cost") -> dict[str, Any]:
+    """Fields of ``Cost`` in SI, broken limits, every input, and versions."""
+    from codesign.app.output import versions
+    from codesign.study.plain import to_plain
+    from codesign.study.sweep import violated_limits
+
+    return {
+        **to_plain(cost),
+        "violated": violated_limits(cost),
+        "inputs": to_plain(design),
+        "versions": versions(),
+    }
+
+
+def _save(out: Path, design: "Design", *, title: str) -> None:
+    from codesign.study.runs import write_design
+
+    try:
+        write_design(design, out, comment=f"{title}\ncodesign evaluate {out.name}")
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror}).") from error
+
+
+def _show(flags: DesignFlags, design: "Design", cost: "Cost") -> None:
+    from codesign.app.design_tables import design_tables
+    from codesign.app.output import console, show_table
+
+    screen = console()
+    screen.print(flags.text(), style="bold", markup=False)
+    for table in design_tables(design, cost):
+        show_table(screen, table)

@@ -1,0 +1,370 @@
+"""What does a reader see? One HTML file that needs no network.
+
+``Result`` -> page: headline, boundaries, tables, figures, evidence, provenance.
+Every figure carries a caption and its numbers as a table, which stand alone
+where scripts are off.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from codesign.optimize.result import Result
+from codesign.report.breakdown import (
+    area_table,
+    energy_table,
+    levers_table,
+    operator_table,
+    operators,
+    progress,
+    progress_table,
+    quality_table,
+    searches_table,
+    time_table,
+)
+from codesign.report.limits import binding_table, limits_table
+from codesign.report.plots import plot_area, plot_energy, plot_quality, plot_time
+from codesign.report.roofline import plot_roofline
+from codesign.report.search import (
+    plot_convergence,
+    plot_ladder,
+    plot_levers,
+    plot_rounding,
+)
+from codesign.report.sources import (
+    assumptions,
+    constants,
+    provenance_table,
+    spread_table,
+    validity_table,
+)
+from codesign.report.tables import (
+    Headline,
+    Table,
+    boundary_table,
+    comparison_table,
+    headline,
+    ladder_table,
+    metric_title,
+    variables_table,
+)
+from codesign.report.texts import number, percent
+
+FULL_LADDER = 3  # beyond as many rungs the ladder gets a section of its own
+NUMERIC = frozenset("0123456789±×–−∞+")
+NO_ROWS = '<p class="note">None.</p>'
+KKT_STATIONARY = 1e-3  # relative gradient left at a legal, rounded design
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure with the caption under it and the numbers behind it."""
+
+    name: str
+    caption: str
+    figure: go.Figure
+    table: Table
+
+
+def write_report(
+    result: Result,
+    path: Path,
+    *,
+    command: str,
+    timings: dict[str, float] | None = None,
+) -> None:
+    """Write the report of a result as one HTML file.
+
+    ``command`` is shown as what reruns the study, ``timings`` are seconds by
+    name shown beside those of the result.
+
+    Example:
+        ``write_report(result, path, command="codesign optimize joint_chat.yaml")``
+    """
+    page = render_report(result, command=command, timings=timings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+
+
+def render_report(
+    result: Result, *, command: str, timings: dict[str, float] | None = None
+) -> str:
+    """The page of a result as text."""
+    known = constants(result.study)
+    top = headline(result)
+    charts = {chart.name: chart for chart in build_charts(result)}
+    sections = [
+        _head(result, top),
+        table_html(boundary_table(result), heading="h2"),
+        table_html(comparison_table(result), heading="h2"),
+        *_ladder(charts),
+        _constraints(result, charts),
+        "<h2>Where the joules and seconds go</h2>",
+        *(chart_html(charts[name]) for name in ("energy", "time", "roofline")),
+        _pair(charts["area"], charts["quality"], title="Silicon and quality"),
+        _evidence(result, charts),
+        "<h2>Assumptions and validity</h2>",
+        _list(assumptions(result, known)),
+        table_html(validity_table(result)),
+        table_html(spread_table(result, known)),
+        table_html(provenance_table(result, known, timings=timings), heading="h2"),
+        f"<h2>Run it again</h2>\n<pre>{escape(command)}</pre>",
+    ]
+    return Template(_resource("page.html")).substitute(
+        title=escape(f"{result.study.name}: co-design report"),
+        body="\n".join(sections),
+        scripts=_scripts(list(charts.values())),
+    )
+
+
+def build_charts(result: Result) -> tuple[Chart, ...]:
+    """All figures of a result that have something to show."""
+    found = operators(result)
+    title = metric_title(result.study.minimize)
+    charts = [
+        Chart(
+            "energy",
+            "Joules per output token by component; decode, prefill and server add up "
+            "to the energy at the server's plug.",
+            plot_energy(result),
+            energy_table(result),
+        ),
+        Chart(
+            "time",
+            "Seconds of one decode step and of the step that prefills one prompt, by "
+            "what they wait for; the scales differ.",
+            plot_time(result),
+            time_table(result),
+        ),
+        Chart(
+            "roofline",
+            "Operators of one chip under the roofs of its hardware at full clock; "
+            "mark area is the share of time. Distance to a roof is software, tiles "
+            "and throttling. Operators without arithmetic stand in the table only.",
+            plot_roofline(result, found=found),
+            operator_table(found),
+        ),
+        Chart(
+            "area",
+            "Silicon per chip by part, all dies of the package.",
+            plot_area(result),
+            area_table(result),
+        ),
+        Chart(
+            "quality",
+            "Left: what adds to the loss against the baseline's model, positive is "
+            "worse. Right: what makes up its effective size.",
+            plot_quality(result),
+            quality_table(result),
+        ),
+    ]
+    if len(result.rungs) > FULL_LADDER:
+        caption = f"{title} of every rung, change against tuned."
+        ladder = Chart("ladder", caption, plot_ladder(result), ladder_table(result))
+        charts.append(ladder)
+    return (*charts, *_search_charts(result))
+
+
+def _search_charts(result: Result) -> list[Chart]:
+    charts: list[Chart] = []
+    if result.evidence:
+        caption = (
+            "Top: change of the objective per 1 % more of a parameter, limits held "
+            "and the rest adapted. Bottom: what a wider limit brings."
+        )
+        figure, table = plot_levers(result), levers_table(result)
+        charts.append(Chart("levers", caption, figure, table))
+    if progress(result):
+        caption = "Best objective after each stage; searches run one after another."
+        figure, table = plot_convergence(result), progress_table(result)
+        charts.append(Chart("convergence", caption, figure, table))
+        caption = "What each search reached before and after values were made legal."
+        figure, table = plot_rounding(result), searches_table(result)
+        charts.append(Chart("rounding", caption, figure, table))
+    return charts
+
+
+def _head(result: Result, top: Headline) -> str:
+    stamp = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    cards = "\n".join(
+        f'<div><span class="soft">{escape(n.title)}</span>'
+        f"<strong>{escape(n.value)}</strong>"
+        f'<span class="{n.tone}">{escape(n.change)}</span>'
+        f'<span class="soft">{escape(n.note)}</span></div>'
+        for n in top.numbers
+    )
+    kind = "status" if top.feasible else "status broken"
+    return (
+        f"<h1>{escape(result.study.name)}</h1>\n"
+        f'<p class="soft">Co-design of chip, model and deployment, {stamp}</p>\n'
+        f'<div class="numbers">\n{cards}\n</div>\n'
+        f"<p>{escape(top.sentence)}</p>\n"
+        f'<p class="{kind}">{escape(top.status)}</p>'
+    )
+
+
+def _ladder(charts: dict[str, Chart]) -> list[str]:
+    if "ladder" not in charts:
+        return []
+    return ["<h2>Ladder</h2>", chart_html(charts["ladder"], folded=False)]
+
+
+def _constraints(result: Result, charts: dict[str, Chart]) -> str:
+    parts = ["<h2>What holds the optimum, and what would move it</h2>"]
+    if result.evidence:
+        parts.append(table_html(binding_table(result)))
+        parts.append(chart_html(charts["levers"]))
+    parts.append(table_html(variables_table(result)))
+    parts.append(_folded(limits_table(result)))
+    return "\n".join(parts)
+
+
+def _pair(left: Chart, right: Chart, *, title: str) -> str:
+    return (
+        f'<h2>{escape(title)}</h2>\n<div class="pair">\n'
+        f"{chart_html(left)}\n{chart_html(right)}\n</div>"
+    )
+
+
+def _evidence(result: Result, charts: dict[str, Chart]) -> str:
+    parts = [
+        "<h2>Evidence that this is an optimum</h2>",
+        _list(_evidence_words(result)),
+    ]
+    if "convergence" in charts:
+        both = chart_html(charts["convergence"]), chart_html(charts["rounding"])
+        parts.append(f'<div class="pair">\n{both[0]}\n{both[1]}\n</div>')
+    parts.append(table_html(searches_table(result)))
+    return "\n".join(parts)
+
+
+def _evidence_words(result: Result) -> Sequence[str]:
+    best, evidence = result.best, result.evidence
+    if evidence is None:
+        return ("Nothing was searched: the designs were given.",)
+    met = "stationary" if evidence.kkt < KKT_STATIONARY else "not fully stationary"
+    return (
+        f"KKT residual {number(evidence.kkt)} of the gradient in the continuous "
+        f"variables: {met} at the legal design.",
+        f"{percent(best.agreement)} of {result.study.search.starts} independent starts "
+        "end within 0.1 % of the best relaxed objective.",
+        f"The legal design is {percent(result.gap)} above the relaxed optimum, which "
+        "bounds what rounding can have cost as far as the starts found the best one.",
+        f"Tightest limit: {best.worst}; {len(evidence.at_bound)} variables at a bound.",
+    )
+
+
+def table_html(table: Table, *, heading: str = "h3") -> str:
+    """A table with its title and note; an empty one is its note alone."""
+    title = f"<{heading}>{escape(table.title)}</{heading}>"
+    note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
+    if not table.rows:
+        return f"{title}\n{note or NO_ROWS}"
+    return f"{title}\n{_bare_table(table)}\n{note}"
+
+
+def _bare_table(table: Table) -> str:
+    right = _figure_columns(table)
+    head = "".join(
+        f"<th{right[i]}>{escape(name)}</th>" for i, name in enumerate(table.columns)
+    )
+    body = "\n".join(
+        f"<tr>{_row_html(table, index, right=right)}</tr>"
+        for index in range(len(table.rows))
+    )
+    return (
+        f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{body}\n</tbody></table></div>"
+    )
+
+
+def _row_html(table: Table, index: int, *, right: Sequence[str]) -> str:
+    first, *rest = table.rows[index]
+    cells = [f'<th scope="row">{escape(first)}</th>']
+    for column, text in enumerate(rest, start=1):
+        tone = table.tones.get((index, column), "")
+        inner = f'<span class="{tone}">{escape(text)}</span>' if tone else escape(text)
+        cells.append(f"<td{right[column]}>{inner}</td>")
+    return "".join(cells)
+
+
+def _figure_columns(table: Table) -> list[str]:
+    """Class attribute of each column: numbers are set to the right."""
+    columns = list(zip(*table.rows, strict=True))
+    return [
+        ' class="figure"' if index and all(map(_is_number, column)) else ""
+        for index, column in enumerate(columns)
+    ]
+
+
+def _is_number(text: str) -> bool:
+    return not text or (text[0] in NUMERIC and len(text.split()) <= 2)  # noqa: PLR2004  value, unit
+
+
+def _folded(table: Table, *, is_open: bool = False) -> str:
+    note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
+    state = " open" if is_open else ""
+    return (
+        f"<details{state}><summary>{escape(table.title)}</summary>\n"
+        f"{_bare_table(table)}\n{note}</details>"
+    )
+
+
+def chart_html(chart: Chart, *, folded: bool = True) -> str:
+    """Place of a figure, its caption and its numbers, folded up by the script."""
+    numbers = _folded(chart.table, is_open=True) if folded else _bare_table(chart.table)
+    return (
+        f'<figure><div data-figure="figure-{chart.name}"></div>\n'
+        f"<figcaption>{escape(chart.caption)}</figcaption>\n{numbers}</figure>"
+    )
+
+
+def _list(sentences: Sequence[str]) -> str:
+    items = "\n".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+    return f"<ul>\n{items}\n</ul>"
+
+
+def _scripts(charts: Sequence[Chart]) -> str:
+    data = "\n".join(
+        f'<script type="application/json" id="figure-{chart.name}">'
+        f"{figure_json(chart.figure)}</script>"
+        for chart in charts
+    )
+    library = f'<script id="plotly-library">{get_plotlyjs()}</script>'
+    return f"{data}\n{library}\n<script>{_resource('page.js')}</script>"
+
+
+def figure_json(figure: go.Figure) -> str:
+    """Data and layout of a figure as JSON that cannot close its script tag."""
+    content = json.loads(figure.to_json())
+    shown = {"data": content["data"], "layout": content["layout"]}
+    text = json.dumps(shown, separators=(",", ":"))
+    return text.replace("<", "\\u003c")
+
+
+@cache
+def _resource(name: str) -> str:
+    return (files("codesign.report") / name).read_text(encoding="utf-8")
+
+
+FIGURES: dict[str, Callable[[Result], go.Figure]] = {
+    "energy": plot_energy,
+    "time": plot_time,
+    "roofline": plot_roofline,
+    "area": plot_area,
+    "quality": plot_quality,
+    "ladder": plot_ladder,
+    "levers": plot_levers,
+    "convergence": plot_convergence,
+    "rounding": plot_rounding,
+}
+"""Every figure by name, for pages that ask for one."""

@@ -1,0 +1,135 @@
+"""How is a result kept, so that its report can be drawn again?
+
+``Result`` <-> plain data for JSON: the study as it was read, every rung with
+its design, cost and quality, and the evidence. Nothing is computed anew.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codesign.config.study import Limit, Search, Study, Variable
+from codesign.cost.record import Cost
+from codesign.optimize.result import Binding, Evidence, Result, Rung
+from codesign.optimize.space import GOVERNOR
+from codesign.quality.evaluate import Quality
+from codesign.serving.design import Design
+from codesign.study.plain import finite_or_none, from_plain, to_plain
+
+RECORDS = {"design": Design, "cost": Cost, "quality": Quality}
+
+
+def result_to_dict(result: Result) -> dict[str, Any]:
+    """Plain data of a result, SI units, NaN as None."""
+    paths = variable_paths(result.study)
+    evidence = result.evidence
+    return finite_or_none(
+        {
+            "name": result.study.name,
+            "status": result.status,
+            "feasible": result.feasible,
+            "seconds": result.seconds,
+            "timings": dict(result.timings),
+            "rungs": [_rung_to_dict(rung, paths) for rung in result.rungs],
+            "evidence": None if evidence is None else asdict(evidence),
+            "study": study_to_dict(result.study),
+        }
+    )
+
+
+def result_from_dict(data: Mapping[str, Any], *, folder: Path) -> Result:
+    """The result of plain data; files of its study are looked for in a folder."""
+    evidence = data["evidence"]
+    study = study_from_dict(data["study"], folder=folder)
+    paths = variable_paths(study)
+    return Result(
+        study=study,
+        rungs=tuple(_rung_from_dict(rung, paths) for rung in data["rungs"]),
+        evidence=None if evidence is None else _evidence(evidence),
+        status=data["status"],
+        seconds=_number(data["seconds"]),
+        timings=dict(data["timings"]),
+    )
+
+
+def study_to_dict(study: Study) -> dict[str, Any]:
+    """Plain data of a study, its baseline included."""
+    return {
+        "name": study.name,
+        "file": study.path.name,
+        "baseline": to_plain(study.baseline),
+        "baseline_text": study.baseline_text,
+        "tune": study.tune,
+        "free": [asdict(variable) for variable in study.free],
+        "minimize": study.minimize,
+        "limits": [asdict(limit) for limit in study.limits],
+        "off": study.off,
+        "search": asdict(study.search),
+        "resolved": study.resolved,
+    }
+
+
+def study_from_dict(data: Mapping[str, Any], *, folder: Path) -> Study:
+    """The study of plain data, as if it stood in a folder."""
+    return Study(
+        name=data["name"],
+        path=folder / data["file"],
+        baseline=from_plain(Design, data["baseline"]),
+        baseline_text=data["baseline_text"],
+        tune=tuple(data["tune"]),
+        free=tuple(
+            Variable(**{**entry, "choices": tuple(entry["choices"])})
+            for entry in data["free"]
+        ),
+        minimize=data["minimize"],
+        limits=tuple(Limit(**entry) for entry in data["limits"]),
+        off=tuple(data["off"]),
+        search=Search(**data["search"]),
+        resolved=data["resolved"],
+    )
+
+
+def variable_paths(study: Study) -> tuple[str, ...]:
+    """Dotted paths in the order of a rung's values."""
+    return (*(variable.path for variable in study.free), *GOVERNOR)
+
+
+def _rung_to_dict(rung: Rung, paths: tuple[str, ...]) -> dict[str, Any]:
+    found: dict[str, Any] = {each.name: getattr(rung, each.name) for each in fields(rung)}
+    found["feasible"] = rung.feasible
+    found["values"] = dict(zip(paths, map(float, rung.values), strict=True))
+    for name in RECORDS:
+        found[name] = to_plain(found[name])
+    return found
+
+
+def _rung_from_dict(data: Mapping[str, Any], paths: tuple[str, ...]) -> Rung:
+    found = {each.name: data[each.name] for each in fields(Rung)}
+    for name in ("objective", "violation", "relaxed", "agreement"):
+        found[name] = _number(found[name])
+    for name, record_type in RECORDS.items():
+        found[name] = from_plain(record_type, found[name])
+    found["values"] = np.array([data["values"][path] for path in paths])
+    found["trace"] = tuple(
+        {key: _number(value) for key, value in entry.items()} for entry in data["trace"]
+    )
+    return Rung(**found)
+
+
+def _evidence(data: Mapping[str, Any]) -> Evidence:
+    return Evidence(
+        **{
+            **data,
+            "binding": tuple(Binding(**entry) for entry in data["binding"]),
+            "at_bound": tuple(data["at_bound"]),
+            "kkt": _number(data["kkt"]),
+        }
+    )
+
+
+def _number(value: Any) -> Any:
+    return math.nan if value is None else value
