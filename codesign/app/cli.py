@@ -3,18 +3,40 @@
 Commands import what is slow when they run, so that ``--help`` answers at once.
 """
 
+import signal
 import sys
+from types import FrameType
 from typing import Annotated
 
 import typer
 
+from codesign.app.doctor import doctor
 from codesign.app.errors import guarded
 from codesign.app.evaluate import evaluate
+from codesign.app.init import init
+from codesign.app.optimize import optimize
 from codesign.app.output import own_version
+from codesign.app.presets import presets
+from codesign.app.report import report
+from codesign.app.sensitivity import sensitivity
+from codesign.app.sweep import sweep
+from codesign.app.validate import validate
 
 EPILOG = (
     "Exit codes: 0 done, 2 bad input, 3 infeasible, 4 interrupted, 1 a bug. "
     "A parameter is named by its path in a design, such as chip.dram.bandwidth."
+)
+
+COMMANDS = (
+    evaluate,
+    optimize,
+    sweep,
+    sensitivity,
+    validate,
+    presets,
+    init,
+    report,
+    doctor,
 )
 
 app = typer.Typer(
@@ -46,11 +68,18 @@ def _root(
     """Joules per token and latency of LLM inference, and what is best together."""
 
 
-app.command("evaluate")(guarded(evaluate))
+for _command in COMMANDS:
+    app.command()(guarded(_command))
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    """Ask to stop as Ctrl-C does, so that a killed run ends with the same code."""
+    raise KeyboardInterrupt
 
 
 def main() -> int:
     """Run the command that the arguments name."""
+    signal.signal(signal.SIGTERM, _interrupt)
     app()
     return 0
 

@@ -178,9 +178,7 @@ def _settled(design: Design, cost: Cost) -> Design:
 def _parts(
     bill: Record, names: "Mapping[str, str]", *, scale: float = 1.0
 ) -> dict[str, float]:
-    return {
-        title: scale * float(get_path(bill, name)) for name, title in names.items()
-    }
+    return {title: scale * float(get_path(bill, name)) for name, title in names.items()}
 
 
 def _with_shares(

@@ -6,7 +6,6 @@ A command -> the same command, which prints errors for people instead of raising
 import functools
 import inspect
 import sys
-import traceback
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -67,6 +66,8 @@ def complain(message: str) -> None:
 
 def _bug_report(error: Exception, *, debug: bool) -> str:
     if debug:
+        import traceback
+
         return "".join(traceback.format_exception(error)).rstrip()
     text = str(error).partition("\n")[0]
     what = f"{type(error).__name__}: {text}" if text else type(error).__name__

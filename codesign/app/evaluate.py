@@ -26,7 +26,7 @@ SUFFIXES = (".json", ".yaml", ".yml")
 
 
 @design_flags
-def evaluate(flags: DesignFlags, as_json: Json = False, out: Out = None) -> None:
+def evaluate(flags: DesignFlags, *, as_json: Json = False, out: Out = None) -> None:
     """Time, energy, power, dollars and carbon of one design.
 
     A design is given by flags, or by a file such as best.yaml of a run, which
@@ -52,7 +52,7 @@ def evaluate(flags: DesignFlags, as_json: Json = False, out: Out = None) -> None
     if as_json:
         typer.echo(json_text(data))
     else:
-        _show(flags, design, cost)
+        _show(design, cost, title=flags.text())
     if out is not None and out.suffix == ".json":
         write_output(out, json_text(data) + "\n")
     elif out is not None:
@@ -78,19 +78,18 @@ def _as_dict(design: "Design", cost: "Cost") -> dict[str, Any]:
 
 
 def _save(out: Path, design: "Design", *, title: str) -> None:
-    from codesign.study.runs import write_design
+    from codesign.app.output import write_whole
+    from codesign.config.design import save_design
 
-    try:
-        write_design(design, out, comment=f"{title}\ncodesign evaluate {out.name}")
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror}).") from error
+    comment = f"{title}\ncodesign evaluate {out.name}"
+    write_whole(out, lambda part: save_design(design, part, comment=comment))
 
 
-def _show(flags: DesignFlags, design: "Design", cost: "Cost") -> None:
+def _show(design: "Design", cost: "Cost", *, title: str) -> None:
     from codesign.app.design_tables import design_tables
     from codesign.app.output import console, show_table
 
     screen = console()
-    screen.print(flags.text(), style="bold", markup=False)
+    screen.print(title, style="bold", markup=False)
     for table in design_tables(design, cost):
         show_table(screen, table)

@@ -75,9 +75,7 @@ def design_flags(command: Callable[..., None]) -> Callable[..., None]:
     own = [*inspect.signature(command).parameters.values()]
 
     @functools.wraps(command)
-    def run(
-        *, design: Path | None, overrides: list[str] | None, **others: Any
-    ) -> None:
+    def run(*, design: Path | None, overrides: list[str] | None, **others: Any) -> None:
         names = [*RECORD_FLAGS, *NUMBER_FLAGS]
         values = {name: others.pop(name) for name in names}
         given = {name: text for name, text in values.items() if text is not None}

@@ -82,9 +82,7 @@ def _lower_load(design: Design, cost: Cost) -> Iterator[str]:
     largest = math.floor(float(cost.max_batch) * (1 + KEPT))
     if largest < 1:
         return
-    closed = _with(
-        design, **{"request.rate": 0.0, "deployment.batch": float(largest)}
-    )
+    closed = _with(design, **{"request.rate": 0.0, "deployment.batch": float(largest)})
     if not _fits(closed):
         return
     if not float(design.request.rate) > 0:
@@ -136,7 +134,7 @@ def _more_memory(design: Design, cost: Cost) -> Iterator[str]:
 
 def _with(design: Design, **values: float) -> Design:
     for path, value in values.items():
-        design = set_path(design, path, jnp.asarray(value, jnp.float64))
+        design = set_path(design, path, value=jnp.asarray(value, jnp.float64))
     return design
 
 

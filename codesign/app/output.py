@@ -1,10 +1,7 @@
 """How do tables and JSON reach the terminal?"""
 
-import json
-import platform
 import sys
-from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +29,8 @@ def console() -> "Console":
 
 def show_table(screen: "Console", table: "Table") -> None:
     """Print a table of texts: the first column to the left, numbers to the right."""
-    from rich import box, table as rich_table, text
+    from rich import box, text
+    from rich import table as rich_table
 
     shown = rich_table.Table(
         title=table.title,
@@ -69,6 +67,8 @@ def print_json(data: Mapping[str, Any]) -> None:
 
 def json_text(data: Mapping[str, Any]) -> str:
     """Plain data as JSON text."""
+    import json
+
     from codesign.study.plain import finite_or_none
 
     return json.dumps(finite_or_none(dict(data)), indent=2, ensure_ascii=False)
@@ -76,6 +76,8 @@ def json_text(data: Mapping[str, Any]) -> str:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that results depend on."""
+    import platform
+
     return {"python": platform.python_version()} | {
         name: package_version(name) for name in PACKAGES
     }
@@ -83,6 +85,8 @@ def versions() -> dict[str, str]:
 
 def package_version(name: str) -> str:
     """Version of an installed package; of this one also from a bare source tree."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(name)
     except PackageNotFoundError:
@@ -95,14 +99,19 @@ def own_version() -> str:
 
 
 def write_output(path: Path, text: str) -> None:
-    """Write a text file whole or not at all.
+    """Write a text file whole or not at all."""
+    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let a function write another file, then rename that to the path.
 
     Raises:
         InputError: the folder does not exist or cannot be written.
     """
-    from codesign.study.runs import write_text
+    from codesign.study.runs import write_whole as run
 
     try:
-        write_text(path, text)
+        run(path, write)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}).") from error

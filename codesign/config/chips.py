@@ -145,7 +145,7 @@ def load_chip(name_or_path: str | Path) -> Chip:
     check_x64()
     info = chip_info(name_or_path)
     chip = _bare_chip(info)
-    return anchor_chip(chip, _published(info), load_technology())
+    return anchor_chip(chip, _published(info), technology=load_technology())
 
 
 def load_published(name_or_path: str | Path) -> Published:

@@ -301,7 +301,7 @@ def _with_values(parts: Mapping[str, Any], values: Mapping[str, float]) -> Desig
         technology=parts["technology"],
     )
     for path, value in values.items():
-        design = set_path(design, path, value)
+        design = set_path(design, path, value=value)
     defaults: dict[str, Scalar] = {
         "deployment.pipeline_parallel": 1.0,
         "deployment.expert_parallel": 1.0,
@@ -311,10 +311,10 @@ def _with_values(parts: Mapping[str, Any], values: Mapping[str, float]) -> Desig
         "deployment.decode_voltage": design.chip.voltage,
     }
     for path in [path for path in defaults if path not in values]:
-        design = set_path(design, path, defaults[path])
+        design = set_path(design, path, value=defaults[path])
     if "deployment.tensor_parallel" not in values:
         widest = float(default_tensor_parallel(design))
-        design = set_path(design, "deployment.tensor_parallel", widest)
+        design = set_path(design, "deployment.tensor_parallel", value=widest)
     return as_float64(design)
 
 

@@ -17,9 +17,9 @@ from codesign.config.records import read_entry
 from codesign.config.units import format_quantity, parse_quantity
 from codesign.config.yaml import Problems
 from codesign.core.errors import CodesignError, InputError, UnitError, UnknownKeyError
-from codesign.core.paths import get_path, nearest, path_units, set_path
+from codesign.core.paths import get_path, nearest, path_units
 from codesign.core.quantities import Unit
-from codesign.serving.design import Design
+from codesign.serving.design import Design, set_parameter
 
 BOUND_KEYS = ("min", "max", "choices", "multiple_of", "integer")
 GOVERNED = ("deployment.decode_voltage", "deployment.prefill_voltage")
@@ -70,7 +70,7 @@ def apply_overrides(design: Design, assignments: Sequence[str]) -> Design:
         ``apply_overrides(design, ["chip.dram.bandwidth=8 TB/s"])``
     """
     for path, value in parse_overrides(assignments).items():
-        design = set_path(design, path, jnp.asarray(value, jnp.float64))
+        design = set_parameter(design, path, value=jnp.asarray(value, jnp.float64))
     return design
 
 

@@ -16,6 +16,6 @@ def check_x64() -> None:
     In float32 the second derivatives of FLOP / peak come out zero or with the
     wrong sign, so results would be wrong without any visible failure.
     """
-    if not jax.config.jax_enable_x64:
+    if not jax.config.read("jax_enable_x64"):
         msg = "64-bit floats are off. Call codesign.enable_x64() first."
         raise Float64DisabledError(msg)

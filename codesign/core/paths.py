@@ -23,13 +23,13 @@ def get_path(record: Any, path: str) -> Any:
     return value
 
 
-def set_path(record: _R, path: str, value: Scalar) -> _R:
+def set_path(record: _R, path: str, *, value: Scalar) -> _R:
     """The record with the leaf at a dotted path replaced."""
     name, _, rest = path.partition(".")
     if not hasattr(record, name):
         raise unknown_path(type(record), path)
     if rest:
-        value = set_path(getattr(record, name), rest, value)
+        value = set_path(getattr(record, name), rest, value=value)
     return record.replace(**{name: value})
 
 

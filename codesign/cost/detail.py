@@ -68,7 +68,7 @@ def _costs(design: Design, index: Count) -> OperatorCost:
     held = govern(design, ready).deployment
     drive = jnp.where(index == 0, held.decode_voltage, held.prefill_voltage)
     done = jax.tree.map(lambda leaf: leaf[index], ready.done)
-    detail: StepDetail = step_detail(design, ready.built, done, drive=drive)
+    detail: StepDetail = step_detail(design, done, built=ready.built, drive=drive)
     times, work = detail.times, done.traffic.work
     by_resource = jnp.stack([getattr(times, name) for name in RESOURCES])
     seconds = times.roofline + times.link + times.launch

@@ -41,9 +41,9 @@ class RowEnergy(Record):
 
 def row_energy(
     design: Design,
-    built: Silicon,
     step: Step,
     *,
+    built: Silicon,
     traffic: Traffic,
     point: OperatingPoint,
     sharpness: Sharpness,

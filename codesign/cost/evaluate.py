@@ -1,6 +1,7 @@
 """What does a design cost? The public entry: from a ``Design`` to its ``Cost``."""
 
 import jax
+from jax.core import Tracer
 
 from codesign.core.checks import check_x64
 from codesign.core.quantities import Scalar
@@ -35,7 +36,7 @@ def evaluate(design: Design, *, load: Load | None = None) -> Cost:
 
 def _is_open(rate: Scalar) -> bool:
     """Whether a rate is given; True for a traced rate, which decides at run time."""
-    return isinstance(rate, jax.core.Tracer) or bool(rate > 0)
+    return isinstance(rate, Tracer) or bool(rate > 0)
 
 
 _settle = jax.jit(settle)

@@ -10,15 +10,7 @@ from jax import Array
 
 from codesign.core.solve import bisect
 from codesign.cost.money import usable_power
-from codesign.cost.total import (
-    DECODE,
-    MIXED,
-    PROMPT,
-    Prepared,
-    cost,
-    prepare,
-    step_costs,
-)
+from codesign.cost.total import Prepared, cost, prepare, step_costs
 from codesign.serving.design import Design
 
 LOWEST_DRIVE = 0.05  # of the minimum voltage: the clock the governor may fall to
@@ -40,11 +32,11 @@ def govern(design: Design, ready: Prepared) -> Design:
     deployment = design.deployment
 
     def excess(voltages: Array) -> Array:
-        power = step_costs(
+        kinds = step_costs(
             design, ready, decode_voltage=voltages[0], prefill_voltage=voltages[1]
-        ).power
-        hottest = jnp.maximum(power[MIXED], power[PROMPT])
-        return jnp.stack([power[DECODE], hottest]) / limit - 1.0
+        )
+        hottest = jnp.maximum(kinds.mixed.power, kinds.prompt.power)
+        return jnp.stack([kinds.decode.power, hottest]) / limit - 1.0
 
     ceilings = [deployment.decode_voltage, deployment.prefill_voltage]
     decode, prefill = bisect(

@@ -77,7 +77,7 @@ def kv_bytes(
 
 
 def memory(
-    design: Design, built: Silicon, load: Load, *, sharpness: Sharpness = None
+    design: Design, load: Load, *, built: Silicon, sharpness: Sharpness = None
 ) -> Memory:
     """Memory that a deployment uses at its peak, and the largest batch.
 
@@ -113,16 +113,16 @@ def memory(
         available=available,
         max_batch=replicas * (root / 2) ** 2,
         weight_residency=resident_share(
-            chip, sram.weight_fraction, weights, sharpness=sharpness
+            chip, weights, fraction=sram.weight_fraction, sharpness=sharpness
         ),
         kv_residency=resident_share(
-            chip, sram.kv_fraction, mean * sequences, sharpness=sharpness
+            chip, mean * sequences, fraction=sram.kv_fraction, sharpness=sharpness
         ),
     )
 
 
 def resident_share(
-    chip: Chip, fraction: Fraction, wanted: Bytes, *, sharpness: Sharpness
+    chip: Chip, wanted: Bytes, *, fraction: Fraction, sharpness: Sharpness
 ) -> Fraction:
     """Share of the wanted bytes that a partition of the SRAM serves."""
     ratio = fraction * chip.sram.capacity / wanted

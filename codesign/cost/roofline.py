@@ -40,7 +40,7 @@ class OperatorTime(Record):
 
 
 def traffic(
-    design: Design, step: Step, memory: Memory, *, sharpness: Sharpness
+    design: Design, step: Step, *, memory: Memory, sharpness: Sharpness
 ) -> Traffic:
     """Bytes of every row by memory level.
 
@@ -83,9 +83,9 @@ def traffic(
 
 def operator_times(
     design: Design,
-    built: Silicon,
     step: Step,
     *,
+    built: Silicon,
     traffic: Traffic,
     point: OperatingPoint,
     sharpness: Sharpness,

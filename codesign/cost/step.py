@@ -50,20 +50,20 @@ def total(bill: Record) -> Scalar:
 
 
 def step_work(
-    design: Design, tokens: StepTokens, memory: Memory, *, sharpness: Sharpness = None
+    design: Design, tokens: StepTokens, *, memory: Memory, sharpness: Sharpness = None
 ) -> StepWork:
     """Operators of a step and where their bytes come from."""
     step = operator_table(design, tokens)
     return StepWork(
-        step=step, traffic=traffic(design, step, memory, sharpness=sharpness)
+        step=step, traffic=traffic(design, step, memory=memory, sharpness=sharpness)
     )
 
 
 def step_detail(
     design: Design,
-    built: Silicon,
     done: StepWork,
     *,
+    built: Silicon,
     drive: Volts,
     sharpness: Sharpness = None,
 ) -> StepDetail:
@@ -71,16 +71,16 @@ def step_detail(
     point = operating_point(design.chip, drive, sharpness=sharpness)
     times = operator_times(
         design,
-        built,
         done.step,
+        built=built,
         traffic=done.traffic,
         point=point,
         sharpness=sharpness,
     )
     energies = row_energy(
         design,
-        built,
         done.step,
+        built=built,
         traffic=done.traffic,
         point=point,
         sharpness=sharpness,
@@ -107,11 +107,11 @@ def step_detail(
 
 def step_cost(
     design: Design,
-    built: Silicon,
     done: StepWork,
     *,
+    built: Silicon,
     drive: Volts,
     sharpness: Sharpness = None,
 ) -> StepCost:
     """Cost of a step at a drive voltage."""
-    return step_detail(design, built, done, drive=drive, sharpness=sharpness).cost
+    return step_detail(design, done, built=built, drive=drive, sharpness=sharpness).cost

@@ -11,7 +11,6 @@ from codesign.core.quantities import Fraction, Scalar, Volts
 from codesign.core.record import Record
 from codesign.core.smooth import Sharpness
 from codesign.cost.energy import EnergyBill
-from codesign.cost.latency import TimeBill
 from codesign.cost.limits import limits
 from codesign.cost.load import queue_time
 from codesign.cost.money import (
@@ -36,7 +35,6 @@ from codesign.serving.load import (
     stationary_load,
 )
 
-DECODE, MIXED, PROMPT = 0, 1, 2
 MEDIAN_STEEPNESS = 12.0  # how sharply the median step flips from decode to mixed
 
 
@@ -47,6 +45,14 @@ class Prepared(Record):
     load: Load
     memory: Memory
     done: StepWork
+
+
+class StepCosts(Record):
+    """Cost of one step of each kind."""
+
+    decode: StepCost
+    mixed: StepCost
+    prompt: StepCost
 
 
 def prepare(
@@ -61,14 +67,16 @@ def prepare(
     if load is None:
         replicas = num_replicas(design.system, design.deployment)
         load = stationary_load(design.request, design.deployment, replicas=replicas)
-    held = memory(design, built, load, sharpness=sharpness)
+    held = memory(design, load, built=built, sharpness=sharpness)
     kinds = (
         decode_step(load),
         mixed_step(load, design.stack),
         prompt_step(load, design.stack),
     )
     steps: StepTokens = jax.tree.map(lambda *leaves: jnp.stack(leaves), *kinds)
-    done = jax.vmap(lambda s: step_work(design, s, held, sharpness=sharpness))(steps)
+    done = jax.vmap(lambda s: step_work(design, s, memory=held, sharpness=sharpness))(
+        steps
+    )
     return Prepared(built=built, load=load, memory=held, done=done)
 
 
@@ -79,16 +87,20 @@ def step_costs(
     decode_voltage: Volts,
     prefill_voltage: Volts,
     sharpness: Sharpness = None,
-) -> StepCost:
+) -> StepCosts:
     """Costs of decode, mixed and prompt step at the voltages of their kinds."""
     drives = jnp.stack(
         [jnp.asarray(v) for v in (decode_voltage, prefill_voltage, prefill_voltage)]
     )
-    return jax.vmap(
+    stacked = jax.vmap(
         lambda done, drive: step_cost(
-            design, ready.built, done, drive=drive, sharpness=sharpness
+            design, done, built=ready.built, drive=drive, sharpness=sharpness
         )
     )(ready.done, drives)
+    decode, mixed, prompt = (
+        jax.tree.map(lambda leaf, i=i: leaf[i], stacked) for i in range(3)
+    )
+    return StepCosts(decode=decode, mixed=mixed, prompt=prompt)
 
 
 def cost(
@@ -106,8 +118,13 @@ def cost(
     return assemble(design, ready, sharpness=sharpness)
 
 
-def _mix(values: Scalar, share: Fraction) -> Scalar:
-    return (1 - share) * values[DECODE] + share * values[MIXED]
+def mean_step(kinds: StepCosts, share: Fraction) -> StepCost:
+    """The mean step when a share of the steps carries prefill tokens."""
+    return jax.tree.map(
+        lambda plain, mixed: (1 - share) * plain + share * mixed,
+        kinds.decode,
+        kinds.mixed,
+    )
 
 
 def assemble(design: Design, ready: Prepared, *, sharpness: Sharpness = None) -> Cost:
@@ -123,14 +140,14 @@ def assemble(design: Design, ready: Prepared, *, sharpness: Sharpness = None) ->
     share = prefill_share(load, design.stack)
     request, chips = design.request, design.system.num_chips
     replicas = num_replicas(design.system, design.deployment)
-    step = _mix(kinds.duration, share)
-    energy = _mix(kinds.energy, share)
-    power = energy / step
+    mean = mean_step(kinds, share)
+    step = mean.duration
+    power = mean.energy / step
     batch = load.sequences * replicas
     throughput = batch / step
     per_token = chips / throughput
     chunks = num_chunks(load, design.stack)
-    prefill = step / 2 + chunks * kinds.duration[PROMPT]
+    prefill = step / 2 + chunks * kinds.prompt.duration
     waiting = queue_time(
         request.rate,
         slots=held.max_batch,
@@ -140,12 +157,12 @@ def assemble(design: Design, ready: Prepared, *, sharpness: Sharpness = None) ->
     first = waiting + prefill
     plug = server_power(design, power)
     facility = plug * design.technology.datacenter.power_usage_effectiveness
-    hottest = jnp.maximum(kinds.power[MIXED], kinds.power[PROMPT])
+    hottest = jnp.maximum(kinds.mixed.power, kinds.prompt.power)
     flip = 1 / (1 + jnp.exp(-MEDIAN_STEEPNESS * (share - 0.5)))
     return Cost(
         time_to_first_token=first,
         time_per_output_token=step,
-        inter_token_latency=_mix(kinds.duration, flip),
+        inter_token_latency=mean_step(kinds, flip).duration,
         request_latency=first + (request.output_length - 1) * step,
         throughput=throughput,
         energy_per_token=power * per_token,
@@ -155,7 +172,7 @@ def assemble(design: Design, ready: Prepared, *, sharpness: Sharpness = None) ->
         power=power,
         power_server=plug,
         power_facility=facility,
-        decode_power=kinds.power[DECODE],
+        decode_power=kinds.decode.power,
         prefill_power=hottest,
         decode_voltage=jnp.asarray(design.deployment.decode_voltage),
         prefill_voltage=jnp.asarray(design.deployment.prefill_voltage),
@@ -167,37 +184,30 @@ def assemble(design: Design, ready: Prepared, *, sharpness: Sharpness = None) ->
         queue_time=waiting,
         utilization=batch / held.max_batch,
         memory=held,
-        breakdown=_breakdown(kinds, share, per_step=chips / batch),
+        breakdown=_breakdown(kinds, mean, per_step=chips / batch),
         chip=built,
         limits=limits(
             design,
             built,
             memory=held,
-            decode_power=kinds.power[DECODE],
+            decode_power=kinds.decode.power,
             prefill_power=hottest,
             sharpness=sharpness,
         ),
     )
 
 
-def _breakdown(kinds: StepCost, share: Fraction, *, per_step: Scalar) -> Breakdown:
+def _breakdown(kinds: StepCosts, mean: StepCost, *, per_step: Scalar) -> Breakdown:
+    joules = jax.tree.map(lambda leaf: leaf * per_step, mean.joules)
+    decode = kinds.decode.energy * per_step
     names = EnergyBill.__dataclass_fields__
-    mixed = {n: _mix(getattr(kinds.joules, n), share) * per_step for n in names}
-    seconds = {
-        n: _mix(getattr(kinds.seconds, n), share) for n in TimeBill.__dataclass_fields__
-    }
-    decode = kinds.energy[DECODE] * per_step
     return Breakdown(
-        energy=EnergyPerToken(**mixed),
+        energy=EnergyPerToken(**{name: getattr(joules, name) for name in names}),
         decode_energy=decode,
-        prefill_energy=_mix(kinds.energy, share) * per_step - decode,
-        step_seconds=TimeBill(**seconds),
-        decode_seconds=_pick(kinds.seconds, DECODE),
-        prompt_seconds=_pick(kinds.seconds, PROMPT),
-        decode_joules=_pick(kinds.joules, DECODE),
-        prompt_joules=_pick(kinds.joules, PROMPT),
+        prefill_energy=mean.energy * per_step - decode,
+        step_seconds=mean.seconds,
+        decode_seconds=kinds.decode.seconds,
+        prompt_seconds=kinds.prompt.seconds,
+        decode_joules=kinds.decode.joules,
+        prompt_joules=kinds.prompt.joules,
     )
-
-
-def _pick(tree: Record, index: int) -> Record:
-    return jax.tree.map(lambda leaf: leaf[index], tree)

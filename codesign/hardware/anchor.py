@@ -29,7 +29,7 @@ def zero_anchor() -> Anchor:
     )
 
 
-def anchor_chip(chip: Chip, published: Published, technology: Technology) -> Chip:
+def anchor_chip(chip: Chip, published: Published, *, technology: Technology) -> Chip:
     """The chip with residuals such that its metrics equal the published ones.
 
     r = ln(published / derived), 0 where nothing is published. Limits that the
@@ -54,7 +54,7 @@ def anchor_chip(chip: Chip, published: Published, technology: Technology) -> Chi
         price=_residual(published.price, sized.price),
     )
     chip = chip.replace(anchor=anchor)
-    energy = _sustained_mac_energy(chip, published, technology)
+    energy = _sustained_mac_energy(chip, published, technology=technology)
     derived_energy = sized.mac_energy_16bit + sized.delivery_energy * 16.0
     return chip.replace(
         anchor=anchor.replace(mac_energy=_residual(energy, derived_energy))
@@ -67,7 +67,7 @@ def _residual(published: Scalar, derived: Scalar) -> Array:
 
 
 def _sustained_mac_energy(
-    chip: Chip, published: Published, technology: Technology
+    chip: Chip, published: Published, *, technology: Technology
 ) -> JoulesPerMac:
     """Energy per 16-bit MAC at the operating voltage from a power-limited GEMM.
 

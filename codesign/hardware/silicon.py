@@ -23,7 +23,7 @@ from codesign.core.quantities import (
 from codesign.core.record import Record
 from codesign.core.smooth import Sharpness, saturate, smooth_min
 from codesign.hardware.chip import Chip
-from codesign.technology.arithmetic import mac_energy, speed
+from codesign.technology.arithmetic import speed
 from codesign.technology.constants import Technology
 from codesign.technology.node import at_node
 
@@ -78,7 +78,7 @@ def silicon(
     parts = area_parts(chip, technology)
     area = jnp.exp(anchor.area) * sum(parts)
     die_area = area / chip.dies
-    yielded = die_yield(die_area, chip, technology)
+    yielded = die_yield(chip, technology, die_area=die_area)
     limit = (
         technology.sram.bandwidth_fraction
         * chip.sram.capacity
@@ -100,7 +100,7 @@ def silicon(
         path_energy=style.path_energy * voltage_factor,
         resident_energy=resident_energy(chip, technology, area=area) * voltage_factor,
         static_power=jnp.exp(anchor.static_power)
-        * static_power(chip, technology, area),
+        * static_power(chip, technology, area=area),
         active_power=style.active_power_density
         * area
         * (chip.voltage / style.reference_voltage) ** 2,
@@ -117,8 +117,9 @@ def silicon(
         * chip.dies
         * jnp.sqrt(die_area * technology.fab.reticle_aspect),
         yield_fraction=yielded,
-        price=jnp.exp(anchor.price) * chip_price(chip, technology, area, yielded),
-        carbon=chip_carbon(chip, technology, area, yielded),
+        price=jnp.exp(anchor.price)
+        * chip_price(chip, technology, area=area, yielded=yielded),
+        carbon=chip_carbon(chip, technology, area=area, yielded=yielded),
     )
 
 
@@ -165,7 +166,7 @@ def area_parts(
     return mac_area / style.area_efficiency, sram_area / style.area_efficiency, phy
 
 
-def static_power(chip: Chip, technology: Technology, area: SquareMeters) -> Watts:
+def static_power(chip: Chip, technology: Technology, *, area: SquareMeters) -> Watts:
     """Power of an idle, running chip: leakage, clocks, SRAM and link standby.
 
     P = p_static A V / V_ref + p_leak S + e_standby x 2 BW_link
@@ -208,7 +209,9 @@ def edge_used(chip: Chip, technology: Technology) -> Meters:
     )
 
 
-def die_yield(die_area: SquareMeters, chip: Chip, technology: Technology) -> Fraction:
+def die_yield(
+    chip: Chip, technology: Technology, *, die_area: SquareMeters
+) -> Fraction:
     """Share of good dies, Y = (1 + A (1 - r) D_0 / a)^-a.
 
     Assumes: defects in the repairable share r of the area are harvested.
@@ -224,7 +227,7 @@ def die_yield(die_area: SquareMeters, chip: Chip, technology: Technology) -> Fra
 
 
 def chip_price(
-    chip: Chip, technology: Technology, area: SquareMeters, yielded: Fraction
+    chip: Chip, technology: Technology, *, area: SquareMeters, yielded: Fraction
 ) -> Usd:
     """Selling price: dies, memory, package, test and power delivery over margin.
 
@@ -255,7 +258,7 @@ def chip_price(
 
 
 def chip_carbon(
-    chip: Chip, technology: Technology, area: SquareMeters, yielded: Fraction
+    chip: Chip, technology: Technology, *, area: SquareMeters, yielded: Fraction
 ) -> KgCo2e:
     """Embodied carbon of one package: wafer area, memory, packaging.
 

@@ -9,7 +9,6 @@ bytes by level and messages are derived here for all rows at once.
 from typing import NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from codesign.core.quantities import Bits, Bytes, Count, Factor, Flop, Fraction, Macs
@@ -116,8 +115,13 @@ def row(kind: RowKind, **fields: Array | float) -> Row:
 
 
 def stack_rows(rows: list[Row], kinds: tuple[RowKind, ...]) -> OperatorTable:
-    """The table of a list of rows, which must have the given kinds in order."""
-    assert tuple(r.kind for r in rows) == kinds
+    """The table of a list of rows.
+
+    Raises:
+        ValueError: the rows do not have the given kinds in order.
+    """
+    if tuple(r.kind for r in rows) != kinds:
+        raise ValueError("rows stand in another order than their kinds")
     return OperatorTable(
         **{
             name: jnp.stack([jnp.asarray(r.fields[name], jnp.float64) for r in rows])
@@ -126,9 +130,9 @@ def stack_rows(rows: list[Row], kinds: tuple[RowKind, ...]) -> OperatorTable:
     )
 
 
-def kind_column(kinds: tuple[RowKind, ...], name: str) -> np.ndarray:
+def kind_column(kinds: tuple[RowKind, ...], name: str) -> Array:
     """One fixed property of all rows as a constant array."""
-    return np.array([getattr(kind, name) for kind in kinds])
+    return jnp.array([getattr(kind, name) for kind in kinds], jnp.float64)
 
 
 class Tiles(Record):
@@ -188,4 +192,3 @@ def work(
         num_messages=table.count * table.num_messages,
         num_peers=table.num_peers,
     )
-

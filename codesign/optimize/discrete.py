@@ -100,7 +100,9 @@ def neighbours(
         for column in rng.choice(
             coarse, size=min(number[lane], coarse.size), replace=False
         ):
-            moved[lane, column] = _shift(space, column, moved[lane, column], rng)
+            moved[lane, column] = _shift(
+                space, column, value=moved[lane, column], rng=rng
+            )
     return moved
 
 
@@ -119,7 +121,9 @@ def scatter(
     return space.round(np.where(space.fine, lanes + dither, lanes), mask=mask)
 
 
-def _shift(space: Space, column: int, value: float, rng: np.random.Generator) -> float:
+def _shift(
+    space: Space, column: int, *, value: float, rng: np.random.Generator
+) -> float:
     options = np.sort(np.array(space.variables[column].choices, float))
     here = int(np.argmin(np.abs(np.log(options) - np.log(value))))
     there = np.clip(here + rng.choice([-1, 1]), 0, len(options) - 1)
@@ -151,7 +155,9 @@ def mutate(
     for column in np.flatnonzero(mask & space.coarse):
         shifted = moving[:, column] & (rng.uniform(size=count) < CHOICE_CHANCE)
         for lane in np.flatnonzero(shifted):
-            lanes[lane, column] = _shift(space, int(column), lanes[lane, column], rng)
+            lanes[lane, column] = _shift(
+                space, int(column), value=lanes[lane, column], rng=rng
+            )
     for column in np.flatnonzero(mask & space.fine):
         step = space.variables[column].multiple or 1.0
         stuck = moving[:, column] & (

@@ -33,14 +33,17 @@ def gather_evidence(
     """KKT evidence at a legal design.
 
     min_{l >= 0, m} || grad f + sum l_i grad g_i + m ||  over the free variables
-    that are no listed choice, integers taken as continuous, with bound multipliers m of the right sign; the shadow price of a
-    limit is its l_i, and elasticities are those of f + sum l_i g_i.
+    that are no listed choice, integers taken as continuous; the bound
+    multipliers m have the sign of their bound. The shadow price of a limit is
+    its l_i, and elasticities are those of f + sum l_i g_i.
 
     Source: Nocedal and Wright, Numerical Optimization, chapter 12; envelope
     theorem.
     """
     point = space.encode(values)
-    derive = jax.jit(partial(_jacobian, problem), compiler_options=cpu_options())
+    derive = jax.jit(
+        partial(_jacobian, problem=problem), compiler_options=cpu_options()
+    )
     outputs, by_point, by_design = jax.device_get(derive(jnp.asarray(point), theta))
     constraints = outputs[1:]
     by_value = by_point / (space.high - space.low)
@@ -64,7 +67,7 @@ def gather_evidence(
     return Evidence(
         binding=tuple(sorted(binding, key=lambda b: -b.price)),
         kkt=float(residual / max(np.linalg.norm(slope), 1e-12)),
-        at_bound=_bounds(space, point, mask),
+        at_bound=_bounds(space, point, mask=mask),
         elasticities=_elasticities(
             by_design, theta.design, weights=weights, free=space.paths
         ),
@@ -72,11 +75,11 @@ def gather_evidence(
 
 
 def _jacobian(
-    problem: Problem, point: Array, theta: Theta
+    point: Array, theta: Theta, *, problem: Problem
 ) -> tuple[Array, Array, Design]:
     def outputs(point: Array, design: Design) -> tuple[Array, Array]:
         objective, constraints = values_and_constraints(
-            problem, point, theta.replace(design=design), sharpness=None
+            problem, point, theta=theta.replace(design=design), sharpness=None
         )
         both = jnp.concatenate([objective[None], constraints])
         return both, both
@@ -93,7 +96,7 @@ def _multipliers(columns: list[Floats], slope: Floats) -> tuple[Floats, float]:
     return np.asarray(found), float(residual)
 
 
-def _bounds(space: Space, point: Floats, mask: Mask) -> tuple[str, ...]:
+def _bounds(space: Space, point: Floats, *, mask: Mask) -> tuple[str, ...]:
     sides = []
     for index in np.flatnonzero(mask):
         path = space.paths[index]

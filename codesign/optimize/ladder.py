@@ -7,7 +7,6 @@ legal design, none worse than the one that it starts from.
 import time
 from collections.abc import Callable, Sequence
 
-import jax
 import numpy as np
 
 from codesign.config.quality import load_quality_constants
@@ -19,7 +18,7 @@ from codesign.optimize.discrete import Mask
 from codesign.optimize.evidence import gather_evidence
 from codesign.optimize.lagrangian import Schedule
 from codesign.optimize.problem import Theta, build_problem, build_theta, metric
-from codesign.optimize.result import TOLERANCE, Result, Rung
+from codesign.optimize.result import Result, Rung
 from codesign.optimize.search import Engine, Found
 from codesign.optimize.space import Floats, build_space, place
 from codesign.outcome.answer import Outcome
@@ -79,12 +78,10 @@ class Climber:
         found = self.engine.search(
             self.theta, mask=mask, known=known, rng=self.rng, progress=self.progress
         )
-        return self._rung(name, found.pool.best(1).values[0], found)
+        return self._rung(name, found.pool.best(1).values[0], found=found)
 
-    def _rung(self, name: str, values: Floats, found: Found | None = None) -> Rung:
-        design = as_float64(
-            place(self.study.baseline, self.space.paths, values)  # type: ignore[arg-type]
-        )
+    def _rung(self, name: str, values: Floats, *, found: Found | None = None) -> Rung:
+        design = as_float64(place(self.study.baseline, self.space.paths, values=values))
         cost = evaluate(design)
         held = design.replace(
             deployment=design.deployment.replace(
@@ -165,14 +162,14 @@ def ladder(study: Study, *, rounds: int = 2, progress: Progress = silent) -> Res
         rungs.append(
             climber.climb(name, mask=climber.space.select(prefixes), known=known[:1])
         )
-    rungs.append(_alternate(climber, rungs[1], rounds))
+    rungs.append(_alternate(climber, rungs[1], rounds=rounds))
     mask = climber.space.select(EVERYTHING)
     known = np.stack([r.values for r in rungs[1:]])
     rungs.append(climber.climb("joint", mask=mask, known=known))
     return _result(climber, tuple(rungs), mask=mask, clock=clock)
 
 
-def _alternate(climber: Climber, start: Rung, rounds: int) -> Rung:
+def _alternate(climber: Climber, start: Rung, *, rounds: int) -> Rung:
     rung = start
     for _ in range(rounds):
         for _, prefixes in LADDER[1:]:

@@ -42,6 +42,23 @@ class Schedule:
         return optax.adam(rate, b1=0.8, b2=0.95)
 
 
+class Start(Record):
+    """Starts of a descent, which variables are free, tightening of the limits."""
+
+    points: Array
+    free: Array
+    margin: Array
+
+
+class Dual(Record):
+    """What the augmented Lagrangian holds fixed while the point moves."""
+
+    multiplier: Array
+    rho: Array
+    margin: Array
+    theta: Theta
+
+
 class Lanes(Record):
     """State of all starts after a descent; the last axis of points is variables."""
 
@@ -70,24 +87,25 @@ def descender(
     """
     moves = transform or schedule.transform()
 
-    def augmented(
-        point: Array, multiplier: Array, rho: Array, margin: Array, theta: Theta
-    ) -> tuple[Array, tuple[Array, Array]]:
+    def augmented(point: Array, dual: Dual) -> tuple[Array, tuple[Array, Array]]:
         objective, constraints = values_and_constraints(
-            problem, point, theta, sharpness=schedule.sharpness
+            problem, point, theta=dual.theta, sharpness=schedule.sharpness
         )
-        push = jnp.maximum(0.0, multiplier + rho * (constraints + margin))
-        penalty = jnp.sum(push**2 - multiplier**2) / (2 * rho)
+        push = jnp.maximum(
+            0.0, dual.multiplier + dual.rho * (constraints + dual.margin)
+        )
+        penalty = jnp.sum(push**2 - dual.multiplier**2) / (2 * dual.rho)
         return objective + penalty, (objective, constraints)
 
     gradient = jax.grad(augmented, has_aux=True)
 
-    def descend(point: Array, free: Array, margin: Array, theta: Theta) -> Lanes:
+    def descend(start: Start, theta: Theta) -> Lanes:
+        point, free, margin = start.points, start.free, start.margin
+
         def step(carry: Any, _: None) -> tuple[Any, None]:
             here, state, multiplier, rho, _, _ = carry
-            slope, (objective, constraints) = gradient(
-                here, multiplier, rho, margin, theta
-            )
+            dual = Dual(multiplier=multiplier, rho=rho, margin=margin, theta=theta)
+            slope, (objective, constraints) = gradient(here, dual)
             slope = jnp.where(free & jnp.isfinite(slope), slope, 0.0)
             update, state = moves.update(slope, state, here)
             moved = optax.projections.projection_box(here + update, 0.0, 1.0)
@@ -103,7 +121,7 @@ def descender(
             return after, jnp.stack([objective, jnp.max(constraints)])
 
         blank = jnp.zeros(len(problem.constraint_names))
-        start = (
+        carry = (
             point,
             moves.init(point),
             blank,
@@ -111,7 +129,7 @@ def descender(
             jnp.zeros(()),
             blank,
         )
-        last, trace = jax.lax.scan(outer, start, None, length=schedule.rounds)
+        last, trace = jax.lax.scan(outer, carry, None, length=schedule.rounds)
         here, _, multiplier, _, objective, constraints = last
         return Lanes(
             points=here,
@@ -121,5 +139,5 @@ def descender(
             trace=trace,
         )
 
-    lanes = jax.vmap(descend, in_axes=(0, 0, None, None))
+    lanes = jax.vmap(descend, in_axes=(0, None))
     return jax.jit(lanes, compiler_options=cpu_options())

@@ -38,9 +38,9 @@ class Theta(Record):
     design: Design
     reference: Transformer
     constants: QualityConstants
-    bounds: Scalar
-    low: Scalar
-    high: Scalar
+    bounds: Array
+    low: Array
+    high: Array
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def metric(found: Outcome, path: str) -> Scalar:
 
 
 def log_constraint(
-    limit: Limit, found: Outcome, design: Design, *, bound: Scalar
+    limit: Limit, found: Outcome, *, design: Design, bound: Scalar
 ) -> Scalar:
     """ln(metric / bound), or metric - bound for metrics that may be negative.
 
@@ -93,11 +93,11 @@ def log_constraint(
 
 
 def values_and_constraints(
-    problem: Problem, point: Array, theta: Theta, *, sharpness: Sharpness
+    problem: Problem, point: Array, *, theta: Theta, sharpness: Sharpness
 ) -> tuple[Array, Array]:
     """Logarithm of the objective and all constraints at one unit-box point."""
     values = jnp.exp(theta.low + point * (theta.high - theta.low))
-    design = place(theta.design, problem.paths, values)
+    design = place(theta.design, problem.paths, values=values)
     found = outcome(
         design,
         reference=theta.reference,
@@ -105,7 +105,7 @@ def values_and_constraints(
         sharpness=sharpness,
     )
     asked = [
-        log_constraint(limit, found, design, bound=theta.bounds[i])
+        log_constraint(limit, found, design=design, bound=theta.bounds[i])
         for i, limit in enumerate(problem.limits)
     ]
     always = [jnp.asarray(metric(found, name)) for name in problem.always]
@@ -134,7 +134,7 @@ def hard_evaluator(problem: Problem) -> Compiled:
     """Jitted hard objective and constraints of a batch of points."""
 
     def one(point: Array, theta: Theta) -> tuple[Array, Array]:
-        return values_and_constraints(problem, point, theta, sharpness=None)
+        return values_and_constraints(problem, point, theta=theta, sharpness=None)
 
     batch = jax.vmap(one, in_axes=(0, None))
     return jax.jit(batch, compiler_options=cpu_options())

@@ -88,7 +88,7 @@ class Result:
     @property
     def baseline(self) -> Rung:
         """The tuned baseline, which percentages refer to."""
-        return self.rungs[1] if len(self.rungs) > 1 else self.rungs[0]
+        return self.rungs[1]
 
     @property
     def best(self) -> Rung:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from codesign.optimize.discrete import (
@@ -22,7 +21,7 @@ from codesign.optimize.discrete import (
     neighbours,
     scatter,
 )
-from codesign.optimize.lagrangian import Lanes, Schedule, descender
+from codesign.optimize.lagrangian import Lanes, Schedule, Start, descender
 from codesign.optimize.problem import Problem, Theta, hard_evaluator
 from codesign.optimize.space import Floats, Space
 
@@ -82,15 +81,18 @@ class Engine:
         self._hard = hard_evaluator(problem)
 
     def descend(
-        self, values: Floats, free: Mask, theta: Theta, *, margin: float = 0.0
+        self, values: Floats, theta: Theta, *, free: Mask, margin: float = 0.0
     ) -> Lanes:
         """Augmented-Lagrangian descent of ``starts`` lanes."""
         points = self.space.encode(values)
         points = np.where(free, np.clip(points, 0.0, 1.0), points)
-        tightened = jnp.asarray(margin)
-        groups = self._groups(points, free)
+        margins = np.full((len(values), 1), margin)
+        groups = self._groups(points, free, margins)
         found = self._parallel(
-            lambda p, m: self._descend(p, m, tightened, theta), groups
+            lambda p, f, m: self._descend(
+                Start(points=p, free=f, margin=m[:, 0]), theta
+            ),
+            groups,
         )
         return jax.tree.map(
             lambda *leaves: np.concatenate(leaves)[: len(values)], *found
@@ -146,7 +148,9 @@ class Engine:
         pool = self.evaluate(
             np.concatenate([known, space.round(known, mask=mask)]), theta
         )
-        lanes = self.descend(self._starts(known, mask, rng), everything & mask, theta)
+        lanes = self.descend(
+            self._starts(known, mask=mask, rng=rng), theta, free=everything & mask
+        )
         relaxed = _feasible_objective(lanes)
         best = float(np.min(relaxed))
         agreement = (
@@ -159,7 +163,9 @@ class Engine:
             fixed = neighbours(space, seeds, mask=mask, count=self.starts, rng=rng)
             if stage == "integers":
                 fixed = scatter(space, seeds, mask=held, count=self.starts, rng=rng)
-            lanes = self.descend(fixed, everything & mask & ~held, theta, margin=MARGIN)
+            lanes = self.descend(
+                fixed, theta, free=everything & mask & ~held, margin=MARGIN
+            )
             reached = space.decode(np.asarray(lanes.points))
             legal = space.round(np.where(held, fixed, reached), mask=mask)
             pool = pool.join(self.evaluate(legal, theta))
@@ -169,7 +175,7 @@ class Engine:
         log.note("polish", np.where(pool.violation <= FEASIBLE, pool.objective, np.inf))
         return Found(pool, float(np.exp(best)), agreement, log.trace)
 
-    def _starts(self, known: Floats, mask: Mask, rng: np.random.Generator) -> Floats:
+    def _starts(self, known: Floats, *, mask: Mask, rng: np.random.Generator) -> Floats:
         random = self.space.decode(
             rng.uniform(size=(self.starts, len(self.space.paths)))
         )

@@ -106,10 +106,10 @@ def build_space(study: Study) -> Space:
     )
 
 
-def place(design: Design, paths: Sequence[str], values: Array) -> Design:
+def place(design: Design, paths: Sequence[str], *, values: Array | Floats) -> Design:
     """The design with the variables at the given values (traceable)."""
     for index, path in enumerate(paths):
-        design = set_parameter(design, path, values[index])
+        design = set_parameter(design, path, value=values[index])
     return design
 
 

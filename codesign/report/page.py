@@ -6,7 +6,7 @@ where scripts are off.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -18,6 +18,7 @@ from string import Template
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from codesign.config.records import ValueInfo
 from codesign.optimize.result import Result
 from codesign.report.breakdown import (
     area_table,
@@ -31,7 +32,7 @@ from codesign.report.breakdown import (
     searches_table,
     time_table,
 )
-from codesign.report.limits import binding_table, limits_table
+from codesign.report.limits import binding_table, limit_title, limits_table
 from codesign.report.plots import plot_area, plot_energy, plot_quality, plot_time
 from codesign.report.roofline import plot_roofline
 from codesign.report.search import (
@@ -43,12 +44,12 @@ from codesign.report.search import (
 from codesign.report.sources import (
     assumptions,
     constants,
+    objective_spread,
     provenance_table,
     spread_table,
     validity_table,
 )
 from codesign.report.tables import (
-    Headline,
     Table,
     boundary_table,
     comparison_table,
@@ -57,7 +58,7 @@ from codesign.report.tables import (
     metric_title,
     variables_table,
 )
-from codesign.report.texts import number, percent
+from codesign.report.texts import change, number, percent
 
 FULL_LADDER = 3  # beyond as many rungs the ladder gets a section of its own
 NUMERIC = frozenset("0123456789±×–−∞+")
@@ -100,17 +101,19 @@ def render_report(
 ) -> str:
     """The page of a result as text."""
     known = constants(result.study)
-    top = headline(result)
     charts = {chart.name: chart for chart in build_charts(result)}
     sections = [
-        _head(result, top),
+        _head(result, known),
         table_html(boundary_table(result), heading="h2"),
         table_html(comparison_table(result), heading="h2"),
         *_ladder(charts),
         _constraints(result, charts),
         "<h2>Where the joules and seconds go</h2>",
         *(chart_html(charts[name]) for name in ("energy", "time", "roofline")),
-        _pair(charts["area"], charts["quality"], title="Silicon and quality"),
+        "<h2>Silicon</h2>",
+        chart_html(charts["area"]),
+        "<h2>Model quality</h2>",
+        chart_html(charts["quality"]),
         _evidence(result, charts),
         "<h2>Assumptions and validity</h2>",
         _list(assumptions(result, known)),
@@ -161,8 +164,8 @@ def build_charts(result: Result) -> tuple[Chart, ...]:
         ),
         Chart(
             "quality",
-            "Left: what adds to the loss against the baseline's model, positive is "
-            "worse. Right: what makes up its effective size.",
+            "Top: what adds to the loss against the baseline's model, positive is "
+            "worse. Bottom: what makes up its effective size.",
             plot_quality(result),
             quality_table(result),
         ),
@@ -193,7 +196,8 @@ def _search_charts(result: Result) -> list[Chart]:
     return charts
 
 
-def _head(result: Result, top: Headline) -> str:
+def _head(result: Result, known: Mapping[str, ValueInfo]) -> str:
+    top = headline(result)
     stamp = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     cards = "\n".join(
         f'<div><span class="soft">{escape(n.title)}</span>'
@@ -207,8 +211,18 @@ def _head(result: Result, top: Headline) -> str:
         f"<h1>{escape(result.study.name)}</h1>\n"
         f'<p class="soft">Co-design of chip, model and deployment, {stamp}</p>\n'
         f'<div class="numbers">\n{cards}\n</div>\n'
-        f"<p>{escape(top.sentence)}</p>\n"
+        f"<p>{escape(top.sentence)}{escape(_spread_words(result, known))}</p>\n"
         f'<p class="{kind}">{escape(top.status)}</p>'
+    )
+
+
+def _spread_words(result: Result, known: Mapping[str, ValueInfo]) -> str:
+    spread = objective_spread(result, known)
+    if not spread:
+        return ""
+    return (
+        f" The level of the best design is known to ± {percent(spread, digits=2)} "
+        "(ranges of the constants, first order)."
     )
 
 
@@ -226,13 +240,6 @@ def _constraints(result: Result, charts: dict[str, Chart]) -> str:
     parts.append(table_html(variables_table(result)))
     parts.append(_folded(limits_table(result)))
     return "\n".join(parts)
-
-
-def _pair(left: Chart, right: Chart, *, title: str) -> str:
-    return (
-        f'<h2>{escape(title)}</h2>\n<div class="pair">\n'
-        f"{chart_html(left)}\n{chart_html(right)}\n</div>"
-    )
 
 
 def _evidence(result: Result, charts: dict[str, Chart]) -> str:
@@ -257,9 +264,11 @@ def _evidence_words(result: Result) -> Sequence[str]:
         f"variables: {met} at the legal design.",
         f"{percent(best.agreement)} of {result.study.search.starts} independent starts "
         "end within 0.1 % of the best relaxed objective.",
-        f"The legal design is {percent(result.gap)} above the relaxed optimum, which "
-        "bounds what rounding can have cost as far as the starts found the best one.",
-        f"Tightest limit: {best.worst}; {len(evidence.at_bound)} variables at a bound.",
+        f"Legal against relaxed objective: {change(best.objective, best.relaxed)}. "
+        "That is the most that rounding can have cost, if the starts found the best "
+        "relaxed design; a negative value means that they did not.",
+        f"Tightest limit: {limit_title(best.worst)}. Variables at a bound: "
+        f"{len(evidence.at_bound)}.",
     )
 
 
@@ -310,22 +319,28 @@ def _is_number(text: str) -> bool:
     return not text or (text[0] in NUMERIC and len(text.split()) <= 2)  # noqa: PLR2004  value, unit
 
 
-def _folded(table: Table, *, is_open: bool = False) -> str:
+def _folded(table: Table) -> str:
     note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
-    state = " open" if is_open else ""
     return (
-        f"<details{state}><summary>{escape(table.title)}</summary>\n"
+        f"<details><summary>{escape(table.title)}</summary>\n"
         f"{_bare_table(table)}\n{note}</details>"
     )
 
 
 def chart_html(chart: Chart, *, folded: bool = True) -> str:
     """Place of a figure, its caption and its numbers, folded up by the script."""
-    numbers = _folded(chart.table, is_open=True) if folded else _bare_table(chart.table)
+    numbers = _bare_table(chart.table)
+    if folded:
+        summary = f"<summary>Numbers: {escape(_lower(chart.table.title))}</summary>"
+        numbers = f"<details open>{summary}\n{numbers}\n</details>"
     return (
         f'<figure><div data-figure="figure-{chart.name}"></div>\n'
         f"<figcaption>{escape(chart.caption)}</figcaption>\n{numbers}</figure>"
     )
+
+
+def _lower(title: str) -> str:
+    return title[:1].lower() + title[1:]
 
 
 def _list(sentences: Sequence[str]) -> str:
@@ -345,7 +360,7 @@ def _scripts(charts: Sequence[Chart]) -> str:
 
 def figure_json(figure: go.Figure) -> str:
     """Data and layout of a figure as JSON that cannot close its script tag."""
-    content = json.loads(figure.to_json())
+    content = json.loads(str(figure.to_json()))
     shown = {"data": content["data"], "layout": content["layout"]}
     text = json.dumps(shown, separators=(",", ":"))
     return text.replace("<", "\\u003c")

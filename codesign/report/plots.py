@@ -71,12 +71,14 @@ def plot_energy(result: Result) -> go.Figure:
     figure = go.Figure([*traces, totals])
     return base_figure(
         figure,
+        legend_rows=3,
         barmode="stack",
-        height=400,
+        height=420,
         xaxis={
             "title": {"text": f"energy per output token [{unit}]"},
             "range": [0, HEADROOM * max(sums) / scale],
         },
+        yaxis={"showgrid": False},
     )
 
 
@@ -94,19 +96,21 @@ def plot_time(result: Result) -> go.Figure:
             for rung, phases in reversed(found.items())
         ]
         for trace in stacked_bars(bars, colors=DURATION_COLORS, unit=unit):
-            trace.update(legendgroup=trace.name, showlegend=trace.name not in shown)
-            shown.add(trace.name)
+            name = str(trace.name)
+            trace.update(legendgroup=name, showlegend=name not in shown)
+            shown.add(name)
             figure.add_trace(trace, row=row, col=1)
         labels = [label for label, _ in bars]
         totals = [sum(parts.values()) for _, parts in bars]
         figure.add_trace(total_labels(labels, totals), row=row, col=1)
         figure.update_xaxes(
-            title={"text": f"time of one {step} [{unit}]", "standoff": 6},
+            title={"text": f"time of one {step} [{unit}]"},
             range=[0, HEADROOM * max(totals)],
             row=row,
             col=1,
         )
-    return base_figure(figure, barmode="stack", height=420)
+    figure = base_figure(figure, barmode="stack", height=420)
+    return figure.update_yaxes(showgrid=False)
 
 
 def plot_area(result: Result) -> go.Figure:
@@ -121,11 +125,13 @@ def plot_area(result: Result) -> go.Figure:
     return base_figure(
         go.Figure([*traces, labels]),
         barmode="stack",
-        height=300,
+        legend_rows=1,
+        height=230,
         xaxis={
             "title": {"text": f"silicon area per chip [{unit}]"},
             "range": [0, HEADROOM * max(sums) / scale],
         },
+        yaxis={"showgrid": False},
     )
 
 
@@ -137,8 +143,10 @@ def plot_quality(result: Result) -> go.Figure:
         ("loss against the baseline's model [nat]", quality_parts),
         ("ln effective parameters against it [1]", capacity_parts),
     )
-    figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.24)
-    for column, (title, parts_of) in enumerate(panels, start=1):
+    figure = make_subplots(
+        rows=2, cols=1, row_heights=[0.54, 0.46], vertical_spacing=0.2
+    )
+    for row, (title, parts_of) in enumerate(panels, start=1):
         for rung in rungs:
             parts = parts_of(result, rung)
             bar = go.Bar(
@@ -148,11 +156,11 @@ def plot_quality(result: Result) -> go.Figure:
                 name=rung.name,
                 marker={"color": colors[rung.name]},
                 legendgroup=rung.name,
-                showlegend=column == 1,
+                showlegend=row == 1,
                 hovertemplate="%{y}: %{x:.3g}<extra></extra>",
             )
-            figure.add_trace(bar, row=1, col=column)
-        figure.update_xaxes(title={"text": title}, row=1, col=column)
-    figure = base_figure(figure, height=340)
-    figure.update_xaxes(zeroline=True, zerolinewidth=1)
-    return figure
+            figure.add_trace(bar, row=row, col=1)
+        figure.update_xaxes(title={"text": title}, row=row, col=1)
+    figure = base_figure(figure, legend_rows=1, height=460)
+    figure.update_yaxes(showgrid=False)
+    return figure.update_xaxes(zeroline=True, zerolinewidth=1)

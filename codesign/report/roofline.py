@@ -17,7 +17,10 @@ from codesign.report.texts import number
 
 STEP_SYMBOLS = {"decode": "circle", "prompt": "diamond"}
 BIT_DASHES = {16: "solid", 8: "dash", 4: "dot"}
-LABEL_DISTANCE = 0.55  # in decades: labels of points nearer than this would touch
+RESIDENT_DASH = "dashdot"
+ON_CHIP = "on-chip memory"
+SMALLEST_RESIDENT = 0.01  # share of operands on chip that merits a roof
+LABEL_DISTANCE = 0.2  # in decades: labels of points nearer than this would touch
 MOST_LABELS = 3
 SMALLEST_MARK, LARGEST_MARK = 6.0, 26.0
 ROOF_POINTS = 40
@@ -45,13 +48,20 @@ def plot_roofline(
         figure.add_annotation(label)
     return base_figure(
         figure,
-        height=480,
+        legend_rows=4,
+        height=520,
         xaxis={
             "type": "log",
             "dtick": 1,
+            "exponentformat": "power",
             "title": {"text": "arithmetic intensity [FLOP/B]"},
         },
-        yaxis={"type": "log", "dtick": 1, "title": {"text": "rate per chip [FLOP/s]"}},
+        yaxis={
+            "type": "log",
+            "dtick": 1,
+            "exponentformat": "power",
+            "title": {"text": "rate per chip [FLOP/s]"},
+        },
     )
 
 
@@ -63,21 +73,35 @@ def _roofs(rung: Rung, *, low: float, high: float, color: str) -> list[go.Scatte
         peak = rate * float(built.peak_compute)
         if peak not in peaks.values():
             peaks[bits] = peak
-    bandwidth = float(built.dram_bandwidth) or float(built.sram_bandwidth)
-    memory = "DRAM" if float(built.dram_bandwidth) else "on-chip memory"
-    right = max(high, 2 * max(peaks.values()) / bandwidth)
+    memories = _memories(rung)
+    right = max(high, 2 * max(peaks.values()) / min(memories.values()))
+    intensities = np.geomspace(low, right, ROOF_POINTS)
+    roofs = [(memory, bits) for memory in memories for bits in peaks]
     return [
         _roof(
-            np.geomspace(low, right, ROOF_POINTS),
-            bandwidth=bandwidth,
-            peak=peak,
+            intensities,
+            bandwidth=memories[memory],
+            peak=peaks[bits],
             color=color,
-            dash=BIT_DASHES[bits],
-            name=f"{rung.name}: {memory} {number(bandwidth / 1e12)} TB/s, "
-            f"{bits} bit {number(peak / 1e12)} TFLOP/s",
+            dash=RESIDENT_DASH if memory == ON_CHIP else BIT_DASHES[bits],
+            name=f"{rung.name}: {memory} {number(memories[memory] / 1e12)} TB/s, "
+            f"{bits} bit {number(peaks[bits] / 1e12)} TFLOP/s",
         )
-        for bits, peak in peaks.items()
+        for memory, bits in roofs
+        if memory != ON_CHIP or bits == max(peaks)
     ]
+
+
+def _memories(rung: Rung) -> dict[str, float]:
+    """Bandwidth of the memories that operands come from."""
+    built, memory = rung.cost.chip, rung.cost.memory
+    resident = max(float(memory.weight_residency), float(memory.kv_residency))
+    found: dict[str, float] = {}
+    if float(built.dram_bandwidth) > 0:
+        found["DRAM"] = float(built.dram_bandwidth)
+    if not found or resident > SMALLEST_RESIDENT:
+        found[ON_CHIP] = float(built.sram_bandwidth)
+    return found
 
 
 def _roof(

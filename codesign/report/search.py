@@ -4,6 +4,8 @@
 the ladder of designs.
 """
 
+from itertools import cycle
+
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -31,12 +33,16 @@ GROUP_COLORS = {
     "serving stack": ORANGE,
     "technology": GREY,
 }
-STAGE_SYMBOLS = {
-    "relaxed": "circle",
-    "choices": "triangle-up",
-    "integers": "square",
-    "polish": "star",
-}
+STAGE_SYMBOLS = (
+    "circle",
+    "triangle-up",
+    "diamond",
+    "square",
+    "star",
+    "cross",
+    "x",
+    "hexagon",
+)
 
 
 def plot_convergence(result: Result) -> go.Figure:
@@ -45,6 +51,8 @@ def plot_convergence(result: Result) -> go.Figure:
     points = [p for p in progress(result) if np.isfinite(p.objective)]
     unit, scale = common_unit([r.objective for r in result.rungs], metric_unit(path))
     colors = rung_colors(result)
+    stages = dict.fromkeys(p.stage for p in points)
+    symbols = dict(zip(stages, cycle(STAGE_SYMBOLS), strict=False))
     figure = go.Figure()
     for name in dict.fromkeys(p.rung for p in points):
         mine = [p for p in points if p.rung == name]
@@ -57,20 +65,20 @@ def plot_convergence(result: Result) -> go.Figure:
                 line={"color": colors.get(name, GREY), "width": 1.5},
                 marker={
                     "size": 10,
-                    "symbol": [STAGE_SYMBOLS.get(p.stage, "circle") for p in mine],
+                    "symbol": [symbols[p.stage] for p in mine],
                 },
                 text=[f"{p.stage}, {100 * p.feasible:.0f} % in limits" for p in mine],
                 hovertemplate=f"%{{text}}<br>%{{x:.1f}} s, %{{y:.4g}} {unit}",
             )
         )
-    for stage, symbol in STAGE_SYMBOLS.items():
+    for stage, symbol in symbols.items():
         marker = {"symbol": symbol, "size": 9, "color": GREY}
         figure.add_trace(
             go.Scatter(x=[None], y=[None], mode="markers", marker=marker, name=stage)
         )
     return base_figure(
         figure,
-        height=340,
+        height=360,
         xaxis={"title": {"text": "time since the start of the search [s]"}},
         yaxis={"title": {"text": f"{metric_title(path)} [{unit}]"}, "type": "log"},
     )
@@ -111,12 +119,12 @@ def plot_rounding(result: Result) -> go.Figure:
         )
     return base_figure(
         figure,
-        height=140 + 45 * max(len(rungs), 2),
+        height=160 + 45 * max(len(rungs), 2),
         xaxis={
             "title": {"text": f"{metric_title(path)} [{unit}]"},
             "rangemode": "tozero",
         },
-        yaxis={"type": "category"},
+        yaxis={"type": "category", "showgrid": False},
     )
 
 
@@ -144,13 +152,13 @@ def plot_levers(result: Result) -> go.Figure:
     bar.update(name="binding limit", marker_color=GREEN)
     figure.add_trace(bar, row=2, col=1)
     title = "objective per 1 % more of the parameter [%]"
-    figure.update_xaxes(title={"text": title, "standoff": 6}, row=1, col=1)
+    figure.update_xaxes(title={"text": title}, row=1, col=1)
     title = "objective per 1 % wider limit (quality: per 0.01) [%]"
-    figure.update_xaxes(title={"text": title, "standoff": 6}, row=2, col=1)
+    figure.update_xaxes(title={"text": title}, row=2, col=1)
     height = 180 + 24 * sum(rows)
-    figure = base_figure(figure, height=height)
-    figure.update_xaxes(zeroline=True, zerolinewidth=1)
-    return figure
+    figure = base_figure(figure, legend_rows=1, height=height)
+    figure.update_yaxes(showgrid=False)
+    return figure.update_xaxes(zeroline=True, zerolinewidth=1)
 
 
 def _price_bar(names: list[str], values: list[float]) -> go.Bar:
@@ -188,8 +196,10 @@ def plot_ladder(result: Result) -> go.Figure:
     )
     return base_figure(
         go.Figure(bar),
-        height=110 + 34 * len(rungs),
+        legend_rows=0,
+        height=100 + 34 * len(rungs),
         showlegend=False,
+        yaxis={"showgrid": False},
         xaxis={
             "title": {"text": f"{metric_title(path)} [{unit}]"},
             "range": [0, HEADROOM * max(values) / scale],

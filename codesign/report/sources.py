@@ -30,6 +30,7 @@ from codesign.report.tables import Table, metric_title, shown_rungs
 from codesign.report.texts import NONE, number, percent, quantity
 
 PACKAGES = ("codesign", "jax", "jaxlib", "flax", "optax", "numpy", "plotly")
+MOST_ROWS = 10
 UNCERTAIN = ("assumed", "recalled", "derived")
 
 
@@ -87,21 +88,18 @@ def status_counts(known: Mapping[str, ValueInfo]) -> str:
 
 
 def spread_table(result: Result, known: Mapping[str, ValueInfo]) -> Table:
-    """Constants whose published range moves the best design's objective most.
+    """Constants whose stated range moves the best design's objective most.
 
     effect = elasticity * ln(end of the range / value), to first order
     """
-    evidence = result.evidence
-    rows: list[tuple[float, tuple[str, ...]]] = []
-    total = 0.0
-    for path, elasticity in (evidence.elasticities if evidence else {}).items():
-        ends = _ends(known.get(path))
-        if ends is None:
-            continue
+    rows: list[tuple[str, ...]] = []
+    effects = _effects(result, known)
+    strongest = sorted(
+        effects, key=lambda path: -abs(effects[path][1] - effects[path][0])
+    )
+    for path in strongest[:MOST_ROWS]:
         info = known[path]
-        low, high = (math.expm1(elasticity * end) for end in ends)
-        half = abs(elasticity) * (ends[1] - ends[0]) / 2
-        total += half**2
+        low, high = (math.expm1(effect) for effect in effects[path])
         cells = (
             path,
             quantity(info.value, info.unit),
@@ -109,17 +107,41 @@ def spread_table(result: Result, known: Mapping[str, ValueInfo]) -> Table:
             " ".join(filter(None, (info.status, info.confidence))),
             f"{_signed(low)} to {_signed(high)}",
         )
-        rows.append((half, cells))
-    rows.sort(key=lambda row: -row[0])
-    title = metric_title(result.study.minimize)
+        rows.append(cells)
+    spread = percent(objective_spread(result, known), digits=2)
     return Table(
         title="Constants that matter most",
         columns=("constant", "value", "range", "status", "objective over the range"),
-        rows=tuple(cells for _, cells in rows[:10]),
-        note=f"All ranges together, as if independent: ± {percent(math.sqrt(total))} "
-        f"on the level of {title} of the {result.best.name} design (first order). "
-        "The comparison moves less, because most constants stand on both sides.",
+        rows=tuple(rows),
+        note=f"All ranges together, as if independent: ± {spread} on the level of "
+        f"{metric_title(result.study.minimize)} of the {result.best.name} design, to "
+        "first order. The comparison moves less, because most constants stand on both "
+        "sides. Letters: confidence in the source, A to C.",
     )
+
+
+def objective_spread(result: Result, known: Mapping[str, ValueInfo]) -> float:
+    """Relative half-width of the best design's objective over all stated ranges.
+
+    s = sqrt(sum (elasticity ln(high / low) / 2)^2)
+
+    Assumes: independent constants, first order.
+    """
+    halves = [(high - low) / 2 for low, high in _effects(result, known).values()]
+    return math.sqrt(sum(half**2 for half in halves))
+
+
+def _effects(
+    result: Result, known: Mapping[str, ValueInfo]
+) -> dict[str, tuple[float, float]]:
+    """Change of ln objective at both ends of each constant's range."""
+    evidence = result.evidence
+    found: dict[str, tuple[float, float]] = {}
+    for path, elasticity in (evidence.elasticities if evidence else {}).items():
+        ends = _ends(known.get(path))
+        if ends is not None:
+            found[path] = elasticity * ends[0], elasticity * ends[1]
+    return found
 
 
 def _ends(info: ValueInfo | None) -> tuple[float, float] | None:

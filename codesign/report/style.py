@@ -4,7 +4,7 @@ Grounds are transparent, so that the page's light or dark colours show through.
 Palette: Okabe and Ito, safe for colour-blind readers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -59,7 +59,7 @@ def base_figure(figure: go.Figure, *, legend_rows: int = 2, **layout: Any) -> go
 
 
 def stacked_bars(
-    bars: Sequence[tuple[Any, Parts]], *, colors: dict[str, str], unit: str
+    bars: Sequence[tuple[Any, Parts]], *, colors: Mapping[str, str], unit: str
 ) -> list[go.Bar]:
     """One horizontal trace per part over all bars; values are in the unit shown.
 
@@ -80,11 +80,6 @@ def stacked_bars(
         for name, color in colors.items()
         if any(parts.get(name, 0.0) for _, parts in bars)
     ]
-
-
-def category_axis(figure: go.Figure) -> go.Figure:
-    """The figure without grid lines between the names on its vertical axes."""
-    return figure.update_yaxes(showgrid=False)
 
 
 def total_labels(places: Any, totals: Sequence[float]) -> go.Scatter:

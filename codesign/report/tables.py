@@ -218,7 +218,7 @@ def comparison_table(result: Result) -> Table:
         name, scale = common_unit(values, metric_unit(path))
         new_value, old_value = metric_value(result.best, path), metric_value(old, path)
         last = (
-            number(new_value - old_value)
+            _difference(new_value - old_value)
             if path.startswith("quality.")
             else change(new_value, old_value)
         )
@@ -234,6 +234,10 @@ def comparison_table(result: Result) -> Table:
         "and its change is a difference.",
         tones=tones,
     )
+
+
+def _difference(value: float) -> str:
+    return f"{'+' if value > 0 else ''}{number(value)}"
 
 
 def _metric_paths(result: Result) -> list[str]:

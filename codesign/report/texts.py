@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from codesign.config.units import format_quantity, parse_quantity
-from codesign.core.quantities import Unit
+from codesign.core.quantities import Scalar, Unit
 
 NONE = "–"  # an empty cell
 LARGE_FACTOR = 10.0  # from here on a change is told as a factor
@@ -17,7 +17,7 @@ WHOLE = 1e3  # from here on digits after the point say nothing
 _EXPONENT = re.compile(r"e([+-]?)0*(?=\d)")
 
 
-def number(value: float, *, digits: int = 3) -> str:
+def number(value: Scalar, *, digits: int = 3) -> str:
     """A pure number for people.
 
     Example:

@@ -27,14 +27,14 @@ class Design(Record):
     technology: Technology
 
 
-def set_parameter(design: Design, path: str, value: Scalar) -> Design:
+def set_parameter(design: Design, path: str, *, value: Scalar) -> Design:
     """The design with one parameter changed, by dotted path.
 
     A new ``model.num_layers`` keeps the shares of windowed, recurrent and FFN
     layers: their counts grow in proportion.
     """
     if path != "model.num_layers":
-        return set_path(design, path, value)
+        return set_path(design, path, value=value)
     model = design.model
     growth = value / model.num_layers
     recurrent = model.recurrent

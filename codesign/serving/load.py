@@ -104,13 +104,13 @@ def mixed_step(load: Load, stack: Stack) -> StepTokens:
         load.prefills_per_step, prefill_share(load, stack), empty=1.0
     )
     tokens = jnp.minimum(stack.chunk_tokens, waiting)
-    return _with_prefill(load, tokens, stack)
+    return _with_prefill(load, stack, tokens=tokens)
 
 
 def prompt_step(load: Load, stack: Stack) -> StepTokens:
     """The step that prefills one waiting prompt, or one chunk of it."""
     tokens = jnp.minimum(stack.chunk_tokens, load.prompt_tokens)
-    return _with_prefill(load, tokens, stack)
+    return _with_prefill(load, stack, tokens=tokens)
 
 
 def num_chunks(load: Load, stack: Stack) -> Count:
@@ -118,7 +118,7 @@ def num_chunks(load: Load, stack: Stack) -> Count:
     return jnp.maximum(1.0, load.prompt_tokens / stack.chunk_tokens)
 
 
-def _with_prefill(load: Load, tokens: Tokens, stack: Stack) -> StepTokens:
+def _with_prefill(load: Load, stack: Stack, *, tokens: Tokens) -> StepTokens:
     per_prompt = jnp.minimum(stack.chunk_tokens, load.prompt_tokens)
     return decode_step(load).replace(
         prefill_tokens=tokens,

@@ -99,7 +99,9 @@ def variable_paths(study: Study) -> tuple[str, ...]:
 
 
 def _rung_to_dict(rung: Rung, paths: tuple[str, ...]) -> dict[str, Any]:
-    found: dict[str, Any] = {each.name: getattr(rung, each.name) for each in fields(rung)}
+    found: dict[str, Any] = {
+        each.name: getattr(rung, each.name) for each in fields(rung)
+    }
     found["feasible"] = rung.feasible
     found["values"] = dict(zip(paths, map(float, rung.values), strict=True))
     for name in RECORDS:

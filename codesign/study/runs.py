@@ -16,7 +16,7 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -29,7 +29,6 @@ from codesign.config.units import format_quantity
 from codesign.core.errors import InputError
 from codesign.core.quantities import Unit
 from codesign.optimize.result import Result, Rung
-from codesign.serving.design import Design
 from codesign.study.archive import result_from_dict, result_to_dict
 
 FILED = ("chip", "model", "stack")
@@ -104,21 +103,26 @@ def load_run(folder: str | Path) -> Result:
         ) from error
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file under another name, then rename it: whole or not at all."""
-    part = _part(path)
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+def read_manifest(folder: str | Path) -> dict[str, Any]:
+    """How a run was made: arguments, versions, platform, seed, timings.
+
+    Raises:
+        InputError: the folder holds no manifest.
+    """
+    file = Path(folder) / MANIFEST
+    if not file.is_file():
+        raise InputError(f"{folder}: holds no {MANIFEST}; name the folder of a run.")
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
-def write_design(design: Design, path: Path, *, comment: str = "") -> None:
-    """Write a design's file, whole or not at all."""
-    part = _part(path)
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let a function write a file under another name, then rename it.
+
+    Readers see the old file or the new one, never a part of it.
+    """
+    part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        save_design(design, part, comment=comment)
+        write(part)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -137,10 +141,6 @@ def public_argv(argv: Sequence[str]) -> list[str]:
         kept = Path(value).name if Path(value).is_absolute() else value
         shown.append(f"{name}{equals}{kept}")
     return shown
-
-
-def _part(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
 def _fill(
@@ -166,11 +166,11 @@ def _fill(
     for name, rung in DESIGNS.items():
         kept = getattr(result, rung)
         save_design(
-            kept.design, folder / name, comment=_design_comment(result, kept, name)
+            kept.design, folder / name, comment=_design_comment(result, kept, name=name)
         )
 
 
-def _design_comment(result: Result, rung: Rung, name: str) -> str:
+def _design_comment(result: Result, rung: Rung, *, name: str) -> str:
     return (
         f"{rung.name} design of the study {result.study.name}, "
         f"{result.study.minimize} = {rung.objective:.6g} in SI units.\n"

@@ -103,7 +103,9 @@ def sweep_rows(found: Sweep) -> list[dict[str, float | str | None]]:
     ):
         metrics = flatten(cost)
         units = path_units(Cost)
-        row: dict[str, float | str | None] = {field_label(found.path, found.unit): value}
+        row: dict[str, float | str | None] = {
+            field_label(found.path, found.unit): value
+        }
         row |= {field_label(p, units[p]): metrics[p] for p in metrics}
         row["violated"] = " ".join(violated_limits(cost))
         row |= {

@@ -26,7 +26,6 @@ from codesign.core.quantities import (
     SquareMetersPerByte,
     SquareMetersPerMac,
     Usd,
-    UsdPerByte,
     UsdPerJoule,
     UsdPerSquareMeter,
     UsdPerWatt,

@@ -120,7 +120,7 @@ def with_values(design: Design, **values: Any) -> Design:
     """The design with parameters replaced; ``__`` stands for the dot of a path."""
     for name, value in values.items():
         path = name.replace("__", ".")
-        design = set_parameter(design, path, jnp.asarray(value, jnp.float64))
+        design = set_parameter(design, path, value=jnp.asarray(value, jnp.float64))
     return design
 
 
@@ -132,7 +132,7 @@ def box_point(design: Design) -> np.ndarray:
 def at_point(design: Design, point: Array) -> Design:
     """The design with the box's parameters at exp(point); traceable."""
     for index, path in enumerate(joint_box().paths):
-        design = set_parameter(design, path, jnp.exp(point[index]))
+        design = set_parameter(design, path, value=jnp.exp(point[index]))
     return design
 
 

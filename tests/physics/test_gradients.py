@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,10 @@ from codesign.config.catalogue import list_presets
 from codesign.core.paths import get_path
 from codesign.core.record import as_float64
 from codesign.cost.evaluate import evaluate
+from codesign.cost.record import Cost
+from codesign.cost.total import cost
 from codesign.serving.design import Design
+from codesign.serving.load import Load, num_replicas, stationary_load
 from tests.physics.designs import (
     COSTS,
     EXTRA,
@@ -64,7 +69,6 @@ def assert_same_slopes(design: Design, points: np.ndarray, *, kind: str) -> None
     measured, kink = slopes_by_difference(design, points, kind=kind)
     dense = points[:, joint_box().index("model.num_experts")] == 0.0
     kink[dense, joint_box().index("model.num_experts")] = True
-    # An edge of the box where a limit of the record is active at once.
     assert kink[~dense].mean() < 0.01
     off = ~kink & (np.abs(exact - measured) > 1e-8 + 1e-5 * np.abs(measured))
     worst = [
@@ -157,24 +161,14 @@ def test_no_free_parameter_is_without_effect_in_the_whole_box():
     assert not flat, flat
 
 
-def log_energy(design: Design) -> jax.Array:
-    """Logarithm of the energy per token of a closed-loop design."""
-    design = design.replace(request=design.request.replace(rate=0.0))
-    return jnp.log(evaluate(design).energy_per_token_server)
+OPTIONS = {"xla_cpu_use_fusion_emitters": False}
 
 
-@pytest.fixture(scope="module")
-def reverse():
-    return jax.jit(
-        jax.grad(log_energy), compiler_options={"xla_cpu_use_fusion_emitters": False}
-    )
+def log_energy(found: Cost) -> jax.Array:
+    return jnp.log(found.energy_per_token_server)
 
 
-@pytest.mark.parametrize("model", ["llama-3-8b", "qwen3-30b-a3b", "gemma-3-12b"])
-@pytest.mark.parametrize("chip", list_presets("chips"))
-def test_reverse_mode_is_finite_in_every_leaf(reverse, chip: str, model: str):
-    design = as_float64(preset_design(chip, model))
-    slopes = reverse(design)
+def assert_finite_leaves(slopes: Design) -> None:
     flat, _ = jax.tree_util.tree_flatten_with_path(slopes)
     bad = [
         jax.tree_util.keystr(path, simple=True, separator=".")
@@ -184,14 +178,58 @@ def test_reverse_mode_is_finite_in_every_leaf(reverse, chip: str, model: str):
     assert not bad, bad
 
 
-def test_reverse_mode_equals_forward_mode(reverse):
-    slopes = reverse(as_float64(throttled()))
-    forward = box_jacobian(throttled(), box_point(throttled())[None], kind="governed")
+@pytest.fixture(scope="module")
+def reverse() -> Callable[[Design], Design]:
+    """Slopes of the hard model in every leaf of a design, in reverse mode."""
+    return jax.jit(jax.grad(lambda d: log_energy(cost(d))), compiler_options=OPTIONS)
+
+
+@pytest.mark.parametrize("model", ["llama-3-8b", "deepseek-v3", "nemotron-nano-9b-v2"])
+@pytest.mark.parametrize("chip", list_presets("chips"))
+def test_reverse_mode_is_finite_in_every_leaf(reverse, chip: str, model: str):
+    assert_finite_leaves(reverse(as_float64(preset_design(chip, model))))
+
+
+@pytest.mark.parametrize("changed", ["no experts", "one expert", "no cache"])
+def test_reverse_mode_is_finite_at_edges(reverse, changed: str):
+    design = base("dense")
+    values = {
+        "no experts": {"model__num_experts": 1.0, "model__latent_fraction": 0.0},
+        "one expert": {"model__num_experts": 2.0, "model__num_active_experts": 1.0},
+        "no cache": {"chip__sram__weight_fraction": 0.0, "chip__sram__kv_fraction": 0.0},
+    }[changed]
+    assert_finite_leaves(reverse(as_float64(with_values(design, **values))))
+
+
+def assert_modes_agree(slopes: Design, design: Design, *, kind: str) -> None:
+    forward = box_jacobian(design, box_point(design)[None], kind=kind)[0]
     energy = METRICS.index("energy_per_token_server")
     for index, path in enumerate(joint_box().paths):
         if path == "model.num_layers":
             continue  # also moves num_ffn_layers, see set_parameter
-        backward = float(get_path(slopes, path) * get_path(throttled(), path))
-        assert backward == pytest.approx(
-            forward[0, index, energy], rel=1e-8, abs=1e-10
-        ), path
+        backward = float(get_path(slopes, path) * get_path(design, path))
+        expected = pytest.approx(forward[index, energy], rel=1e-8, abs=1e-10)
+        assert backward == expected, path
+
+
+def test_reverse_mode_equals_forward_mode(reverse):
+    design = as_float64(base("dense"))
+    assert_modes_agree(reverse(design), design, kind="hard")
+
+
+@pytest.mark.slow
+def test_reverse_mode_goes_through_the_governor():
+    design = as_float64(throttled())
+    run = jax.jit(
+        jax.grad(lambda d: log_energy(evaluate(d, load=stationary(d)))),
+        compiler_options=OPTIONS,
+    )
+    slopes = run(design)
+    assert_finite_leaves(slopes)
+    assert_modes_agree(slopes, design, kind="governed")
+
+
+def stationary(design: Design) -> Load:
+    """The stationary load, given so that a traced rate is not solved for."""
+    replicas = num_replicas(design.system, design.deployment)
+    return stationary_load(design.request, design.deployment, replicas=replicas)

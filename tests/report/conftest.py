@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
 from codesign.config.design import build_design
+from codesign.config.overrides import apply_overrides
 from codesign.config.quality import load_quality_constants
 from codesign.config.study import Limit, Search, Study, Variable
 from codesign.core.paths import get_path
 from codesign.cost.evaluate import evaluate
 from codesign.optimize.result import Binding, Evidence, Result, Rung
 from codesign.quality.evaluate import quality
-from codesign.serving.design import Design, set_parameter
+from codesign.serving.design import Design
 
 FREE = (
     Variable("chip.dram.bandwidth", "B/s", 1e12, 12e12),
@@ -23,14 +23,15 @@ FREE = (
     Variable("deployment.batch", "1", 1.0, 4096.0, integer=True),
     Variable("deployment.power_limit", "W", 150.0, 1400.0, high_path="chip.tdp"),
 )
-CHANGES = {
-    "chip.dram.bandwidth": 6e12,
-    "chip.dram.stacks": 7.0,
-    "chip.compute.macs": 2e5,
-    "model.weight_bits": 8.0,
-    "model.num_kv_heads": 4.0,
-    "deployment.power_limit": 500.0,
-}
+TUNED = ("deployment.batch=128", "deployment.power_limit=450 W")
+CHANGED = (
+    "chip.dram.bandwidth=6 TB/s",
+    "chip.dram.stacks=7",
+    "chip.compute.macs=200e3",
+    "model.weight_bits=8",
+    "model.num_kv_heads=4",
+    "deployment.power_limit=500 W",
+)
 
 
 def build_study(baseline: Design, *, name: str) -> Study:
@@ -138,11 +139,8 @@ def three_designs() -> dict[str, Design]:
         output_length=256,
         batch=16,
     )
-    tuned = set_parameter(given, "deployment.batch", jax.numpy.asarray(128.0))
-    tuned = set_parameter(tuned, "deployment.power_limit", jax.numpy.asarray(450.0))
-    best = tuned
-    for path, value in CHANGES.items():
-        best = set_parameter(best, path, jax.numpy.asarray(value))
+    tuned = apply_overrides(given, TUNED)
+    best = apply_overrides(tuned, CHANGED)
     return {"as given": given, "tuned": tuned, "co-designed": best}
 
 

@@ -1,0 +1,160 @@
+"""``codesign optimize``: which chip, model and deployment are best together?"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from codesign.app.errors import INFEASIBLE, complain
+from codesign.app.flags import Json
+from codesign.app.output import own_version
+
+if TYPE_CHECKING:
+    from codesign.config.study import Study
+    from codesign.optimize.result import Result
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Change an entry of the study (search.starts=64, free.chip.tdp.max=900 W) "
+        "or a parameter of its baseline (chip.tdp=500 W). Repeatable.",
+    ),
+]
+StudyFile = Annotated[
+    str,
+    typer.Argument(metavar="STUDY.yaml", help="Study: YAML file or preset."),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option("--seed", min=0, help="Seed of every draw.", show_default=False),
+]
+Starts = Annotated[
+    int | None,
+    typer.Option("--starts", min=1, help="Independent starts.", show_default=False),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        help="Folder of the run. Default: runs/<name>-<time>-<hash>.",
+        show_default=False,
+    ),
+]
+Ladder = Annotated[
+    bool,
+    typer.Option(
+        "--ladder",
+        help="Also search formats, model, hardware and both in turn: what is tuning, "
+        "what is co-design? Takes several times as long.",
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress lines.")]
+
+
+def optimize(
+    study: StudyFile,
+    *,
+    overrides: Overrides = None,
+    seed: Seed = None,
+    starts: Starts = None,
+    ladder: Ladder = False,
+    out: Out = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Search the joint space of a study, against its tuned baseline.
+
+    Prints the baseline as given, the baseline tuned, and the co-designed system,
+    with the evidence that the optimum is one, and writes a folder with the
+    design, the data and a report. Exit code 3 if the limits cannot be kept.
+
+    Example: codesign optimize configs/studies/joint_chat.yaml
+    """
+    tell = _progress(quiet=quiet, to_stderr=as_json)
+    tell(f"codesign {own_version()}  optimize {study}")
+    from codesign.app.start import start_jax
+
+    start_jax()
+    from codesign.app.output import print_json, versions
+    from codesign.app.report import render_report
+    from codesign.config.study import load_study
+    from codesign.optimize import ladder as climb
+    from codesign.optimize import optimize as search
+    from codesign.study.archive import result_to_dict
+    from codesign.study.runs import check_free, new_run_folder, save_run
+
+    changes = _changes(overrides, seed=seed, starts=starts)
+    asked = load_study(study, overrides=changes)
+    text = asked.path.read_text(encoding="utf-8")
+    folder = out or new_run_folder(asked, text=text)
+    check_free(folder)
+    tell(_summary(asked))
+    result = (climb if ladder else search)(asked, progress=tell)
+    argv = ["optimize", study, *(part for each in changes for part in ("--set", each))]
+    argv += ["--ladder"] if ladder else []
+    result = save_run(result, folder, study_text=text, argv=argv, versions=versions())
+    if as_json:
+        kept = result_to_dict(result)
+        print_json({**kept, "run": str(folder), "versions": versions()})
+    else:
+        _show(result)
+    tell("report")
+    report = render_report(result, folder)
+    if not as_json:
+        _next_steps(report, folder)
+    if not result.feasible:
+        complain(result.status)
+        raise typer.Exit(INFEASIBLE)
+
+
+def _progress(*, quiet: bool, to_stderr: bool) -> Callable[[str], None]:
+    """Prints lines with the time since the start; the first one before slow imports."""
+    clock = time.perf_counter()
+
+    def tell(line: str) -> None:
+        if not quiet:
+            elapsed = time.perf_counter() - clock
+            typer.echo(f"{elapsed:6.1f} s  {line}", err=to_stderr)
+
+    return tell
+
+
+def _changes(
+    overrides: list[str] | None, *, seed: int | None, starts: int | None
+) -> list[str]:
+    """All changes of the study as ``path=value`` texts."""
+    changes = [*(overrides or [])]
+    changes += [] if seed is None else [f"search.seed={seed}"]
+    changes += [] if starts is None else [f"search.starts={starts}"]
+    return changes
+
+
+def _summary(study: "Study") -> str:
+    search = study.search
+    return (
+        f"{study.name}: minimize {study.minimize}; {len(study.free)} variables, "
+        f"{len(study.limits)} limits beside those always on; {search.starts} starts, "
+        f"seed {search.seed}"
+    )
+
+
+def _show(result: "Result") -> None:
+    from codesign.app.output import console, show_table
+    from codesign.app.result_tables import closing_lines, result_tables
+
+    screen = console()
+    for table in result_tables(result):
+        show_table(screen, table)
+    for line in closing_lines(result):
+        screen.print(line, markup=False)
+
+
+def _next_steps(report: Path, folder: Path) -> None:
+    typer.echo(f"\nreport  {report}")
+    typer.echo(f"next    codesign evaluate {folder / 'best.yaml'}")
+    typer.echo(f"        codesign sensitivity {folder / 'best.yaml'}")

@@ -1,0 +1,50 @@
+"""``codesign report``: the page of a run, drawn again from what was saved."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from codesign.optimize.result import Result
+
+PAGE = "report.html"
+Run = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Folder of a run, such as runs/....")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FILE.html",
+        help="Where to write it. Default: report.html in the run's folder.",
+        show_default=False,
+    ),
+]
+
+
+def report(run: Run, *, out: Out = None) -> None:
+    """Write the report of a run again; nothing is computed anew.
+
+    Example: codesign report runs/joint-chat-20261120T120000Z-1a2b3c
+    """
+    from codesign.app.start import start_jax
+
+    start_jax()
+    from codesign.study.runs import load_run
+
+    result = load_run(run)
+    typer.echo(str(render_report(result, run, page=out)))
+
+
+def render_report(result: "Result", folder: Path, *, page: Path | None = None) -> Path:
+    """Write the page of a result, whole or not at all; its path."""
+    from codesign.app.output import write_whole
+    from codesign.report.page import write_report
+    from codesign.study.runs import read_manifest
+
+    target = page or folder / PAGE
+    command = shlex.join(["codesign", *read_manifest(folder)["argv"]])
+    write_whole(target, lambda part: write_report(result, part, command=command))
+    return target

@@ -1,0 +1,202 @@
+"""``codesign sweep``: what does a metric do along one parameter?"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from codesign.app.errors import complain
+from codesign.app.flags import DesignFlags, Json, design_flags, read_design
+from codesign.core.errors import InputError
+
+if TYPE_CHECKING:
+    from codesign.report.tables import Table
+    from codesign.study.sweep import Sweep
+
+Along = Annotated[
+    str,
+    typer.Option(
+        "--along",
+        metavar="PATH",
+        help="Parameter to change, such as chip.dram.bandwidth.",
+        show_default=False,
+    ),
+]
+Values = Annotated[
+    str | None,
+    typer.Option(
+        "--values",
+        help='Values with units, "2 TB/s, 4 TB/s, 8 TB/s".',
+        show_default=False,
+    ),
+]
+Low = Annotated[
+    str | None,
+    typer.Option("--from", help="First value, instead of a list.", show_default=False),
+]
+High = Annotated[
+    str | None, typer.Option("--to", help="Last value.", show_default=False)
+]
+Points = Annotated[int, typer.Option("--points", min=2, help="Number of values.")]
+Log = Annotated[bool, typer.Option("--log", help="Equal factors, not equal steps.")]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        help="Metric to show: a field of Cost. Repeatable.",
+        show_default=False,
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FILE",
+        help="Also write every metric to a .csv or .json file.",
+        show_default=False,
+    ),
+]
+SHOWN = (
+    "energy_per_token",
+    "energy_per_token_server",
+    "time_per_output_token",
+    "time_to_first_token",
+    "throughput",
+    "power",
+    "usd_per_token",
+)
+SUFFIXES = (".csv", ".json")
+
+
+@design_flags
+def sweep(
+    flags: DesignFlags,
+    *,
+    along: Along,
+    values: Values = None,
+    low: Low = None,
+    high: High = None,
+    points: Points = 9,
+    log: Log = False,
+    metrics: Metrics = None,
+    as_json: Json = False,
+    out: Out = None,
+) -> None:
+    """Evaluate a design at each value of one parameter.
+
+    Example: codesign sweep --chip h100-sxm --num-chips 8 --model llama-3-70b
+    --batch 64 --prompt-length 1024 --output-length 256 --along chip.dram.bandwidth
+    --from "2 TB/s" --to "8 TB/s" --points 7
+    """
+    if out is not None and out.suffix not in SUFFIXES:
+        raise InputError(f"--out {out}: end the name in .csv or .json.")
+    from codesign.app.start import start_jax
+
+    start_jax()
+    from codesign.app.output import console, json_text, show_table, write_output
+    from codesign.study.sweep import sweep as run
+    from codesign.study.sweep import sweep_rows
+
+    shown = _checked_metrics(metrics)
+    design = read_design(flags)
+    grid = _grid(along, values, low=low, high=high, points=points, log=log)
+    found = run(design, along, values=grid)
+    if as_json:
+        typer.echo(json_text(_as_dict(flags, found)))
+    else:
+        show_table(console(), _table(flags, found, metrics=shown))
+    if out is not None and out.suffix == ".json":
+        write_output(out, json_text(_as_dict(flags, found)) + "\n")
+    elif out is not None:
+        write_output(out, _csv(flags, sweep_rows(found)))
+    if out is not None and not as_json:
+        complain(f"wrote {out}")
+
+
+def _checked_metrics(metrics: list[str] | None) -> list[str]:
+    from codesign.core.errors import UnknownNameError
+    from codesign.core.paths import nearest, path_units
+    from codesign.cost.record import Cost
+
+    known = list(path_units(Cost))
+    for name in metrics or []:
+        if name not in known:
+            close = nearest(name, known) or known[:3]
+            raise UnknownNameError(
+                f"--metric {name}: no such field of Cost. Close: {', '.join(close)}."
+            )
+    return metrics or list(SHOWN)
+
+
+def _grid(
+    along: str,
+    values: str | None,
+    *,
+    low: str | None,
+    high: str | None,
+    points: int,
+    log: bool,
+) -> list[float]:
+    from codesign.study.sweep import read_values, spaced_values
+
+    if values is not None and low is None and high is None:
+        return read_values([text.strip() for text in values.split(",")], path=along)
+    if values is None and low is not None and high is not None:
+        return spaced_values(low, high, points=points, path=along, logarithmic=log)
+    raise InputError('Give --values "a, b, c", or --from and --to with --points.')
+
+
+def _as_dict(flags: DesignFlags, found: "Sweep") -> dict[str, Any]:
+    from codesign.app.output import versions
+    from codesign.study.plain import to_plain
+    from codesign.study.sweep import violated_limits
+
+    return {
+        "along": found.path,
+        "unit": found.unit.text,
+        "values": list(found.values),
+        "design": flags.text(),
+        "costs": [
+            {**to_plain(cost), "violated": violated_limits(cost)}
+            for cost in found.costs
+        ],
+        "inputs": to_plain(found.designs[0]),
+        "versions": versions(),
+    }
+
+
+def _csv(flags: DesignFlags, rows: list[dict[str, Any]]) -> str:
+    import csv
+    import io
+
+    records = {name: flags.given.get(name, "") for name in ("chip", "model", "stack")}
+    file = {"design file": flags.file.name} if flags.file else {}
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, [*rows[0], *records, *file], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**row, **records, **file} for row in rows)
+    return stream.getvalue()
+
+
+def _table(flags: DesignFlags, found: "Sweep", *, metrics: list[str]) -> "Table":
+    from codesign.config.units import format_quantity
+    from codesign.core.paths import get_path, path_units
+    from codesign.cost.record import Cost
+    from codesign.report.tables import Table
+    from codesign.report.texts import quantity
+    from codesign.study.sweep import violated_limits
+
+    units = path_units(Cost)
+    rows = [
+        (
+            format_quantity(value, found.unit),
+            *(quantity(float(get_path(cost, name)), units[name]) for name in metrics),
+            ", ".join(violated_limits(cost)),
+        )
+        for value, cost in zip(found.values, found.costs, strict=True)
+    ]
+    return Table(
+        title=flags.text(),
+        columns=(found.path, *metrics, "breaks"),
+        rows=tuple(rows),
+    )

@@ -1,0 +1,130 @@
+"""From a cache to all weights on chip: one set of equations without a jump."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from codesign.config.catalogue import list_presets
+from codesign.config.chips import load_chip, load_published
+from codesign.config.technology import load_technology
+from codesign.cost.evaluate import evaluate
+from codesign.hardware.anchor import anchor_chip
+from codesign.hardware.silicon import silicon
+from codesign.serving.design import Design
+from tests.helpers import assert_trees_close
+from tests.physics.designs import (
+    COSTS,
+    METRICS,
+    box_point,
+    box_rows,
+    joint_box,
+    preset_design,
+    with_values,
+)
+
+SMALLEST, LARGEST = 50e6, 60e9
+GRID = 1536
+
+
+def scratchpad(**values: float) -> Design:
+    """One TPU-like chip with Llama-3-8B, SRAM bandwidth in proportion to size."""
+    design = preset_design("tpu-v4", "llama-3-8b", batch=16.0)
+    # Far above its bound, so that the size of the SRAM sets the bandwidth.
+    return with_values(design, chip__sram__bandwidth=1e18, **values)
+
+
+def sweep(kind: str) -> tuple[np.ndarray, np.ndarray, float]:
+    """Costs and slopes over a fine logarithmic grid of SRAM sizes, and its step."""
+    index = joint_box().index("chip.sram.capacity")
+    grid = np.linspace(np.log(SMALLEST), np.log(LARGEST), GRID)
+    points = np.tile(box_point(scratchpad()), (GRID, 1))
+    points[:, index] = grid
+    along = np.zeros_like(points)
+    along[:, index] = 1.0
+    values, slopes = box_rows(scratchpad(), points, directions=along, kind=kind)
+    return values[:, : len(COSTS)], slopes[:, : len(COSTS)], grid[1] - grid[0]
+
+
+def test_residency_goes_from_none_to_all():
+    shares = [
+        float(evaluate(scratchpad(chip__sram__capacity=c)).memory.weight_residency)
+        for c in np.geomspace(SMALLEST, LARGEST, 24)
+    ]
+    assert shares[0] < 0.01
+    assert shares[-1] == pytest.approx(1.0)
+    assert (np.diff(shares) >= 0).all()
+
+
+@pytest.mark.parametrize("kind", ["hard", "smooth"])
+def test_costs_have_no_jump(kind: str):
+    values, slopes, step = sweep(kind)
+    rise = np.diff(values, axis=0)
+    assert np.abs(rise).max() < 0.03
+    steepest = np.maximum(abs(slopes[1:]), abs(slopes[:-1]))
+    assert (np.abs(rise) <= 1.02 * steepest * step + 1e-5).all()
+
+
+def test_slopes_have_no_jump_in_the_smooth_model():
+    _, slopes, _ = sweep("smooth")
+    span = np.ptp(slopes, axis=0)
+    assert (np.abs(np.diff(slopes, axis=0)).max(axis=0) < 0.2 * span + 1e-9).all()
+
+
+def test_resident_weights_save_time_and_memory_energy():
+    values, _, _ = sweep("hard")
+    time = values[:, METRICS.index("time_per_output_token")]
+    assert time[-1] < time[0] - np.log(3)
+    few, all_ = (
+        evaluate(scratchpad(chip__sram__capacity=c)).breakdown.energy
+        for c in (SMALLEST, LARGEST)
+    )
+    assert float(all_.dram + all_.path) < 0.2 * float(few.dram + few.path)
+    assert float(all_.sram) > float(few.sram)
+
+
+@pytest.mark.parametrize("name", list_presets("chips"))
+def test_anchored_preset_is_the_published_chip(name: str):
+    technology, known = load_technology(), load_published(name)
+    built = silicon(load_chip(name), technology)
+    pairs = {
+        "area": (built.area, known.area),
+        "price": (built.price, known.price),
+        "idle power": (built.static_power + built.memory_power, known.static_power),
+    }
+    given = {what: pair for what, pair in pairs.items() if jnp.isfinite(pair[1])}
+    assert "area" in given
+    for what, (derived, published) in given.items():
+        assert float(derived) == pytest.approx(float(published), rel=1e-9), what
+
+
+@pytest.mark.parametrize("name", list_presets("chips"))
+def test_anchoring_twice_changes_nothing(name: str):
+    once = load_chip(name)
+    twice = anchor_chip(
+        once, load_published(name), technology=load_technology()
+    )
+    assert_trees_close(twice, once, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", list_presets("chips"))
+def test_candidate_with_the_parameters_of_a_preset_is_the_preset(name: str):
+    chip = load_chip(name)
+    free = {
+        "chip__sram__capacity": chip.sram.capacity,
+        "chip__dram__stacks": chip.dram.stacks,
+        "chip__dram__bandwidth": chip.dram.bandwidth,
+        "chip__compute__macs": chip.compute.macs,
+        "chip__link__bandwidth": chip.link.bandwidth,
+        "chip__tdp": chip.tdp,
+    }
+    given = preset_design(name, "llama-3-8b")
+    moved = with_values(given, **{path: 1.7 * value for path, value in free.items()})
+    candidate = with_values(moved, **free)
+    assert_trees_close(evaluate(candidate), evaluate(given), rtol=0.0)
+
+
+def test_limits_of_an_existing_chip_do_not_exclude_it():
+    for name in list_presets("chips"):
+        found = evaluate(preset_design(name, "llama-3-8b")).limits
+        for limit in ("power_density", "shoreline", "dram_pins", "voltage"):
+            assert float(getattr(found, limit)) <= 1e-9, f"{name}: {limit}"
