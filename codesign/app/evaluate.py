@@ -30,7 +30,8 @@ def evaluate(flags: DesignFlags, *, as_json: Json = False, out: Out = None) -> N
     """Time, energy, power, dollars and carbon of one design.
 
     A design is given by flags, or by a file such as best.yaml of a run, which
-    flags then change. Exit code 3 if it does not fit or breaks another limit.
+    flags then change. Exit code 3 if it does not fit into memory; other limits
+    that it breaks, such as the area of a die, are named as warnings.
 
     Example: codesign evaluate --chip h100-sxm --num-chips 8 --model llama-3-70b
     --batch 64 --prompt-length 1024 --output-length 256
@@ -42,9 +43,10 @@ def evaluate(flags: DesignFlags, *, as_json: Json = False, out: Out = None) -> N
     start_jax()
     import jax
 
-    from codesign.app.infeasible import infeasible_text
+    from codesign.app.infeasible import memory_text, warnings
     from codesign.app.output import json_text, write_output
     from codesign.cost.evaluate import evaluate as run
+    from codesign.study.sweep import violated_limits
 
     design = read_design(flags)
     cost = jax.device_get(run(design))
@@ -57,9 +59,10 @@ def evaluate(flags: DesignFlags, *, as_json: Json = False, out: Out = None) -> N
         write_output(out, json_text(data) + "\n")
     elif out is not None:
         _save(out, design, title=flags.text())
-    trouble = infeasible_text(design, cost)
-    if trouble:
-        complain(trouble)
+    for line in warnings(cost):
+        complain(line)
+    if "memory" in violated_limits(cost):
+        complain(memory_text(design, cost))
         raise typer.Exit(INFEASIBLE)
 
 

@@ -1,4 +1,4 @@
-"""Why can a design not run, and what is the smallest change that mends it?
+"""Why can a design not run or be built, and which change would mend it?
 
 Design and its cost -> a sentence per broken limit; for memory, changes of which
 each is enough by itself, found by evaluating them.
@@ -37,20 +37,14 @@ WORDS = {
 }
 
 
-def infeasible_text(design: Design, cost: Cost) -> str:
-    """One sentence per broken limit, or nothing."""
-    broken = violated_limits(cost)
-    lines: list[str] = []
-    for name, ratio in broken.items():
-        if name == "memory":
-            lines.append(memory_text(design, cost))
-        else:
-            words = WORDS.get(name, name)
-            lines.append(
-                f"Infeasible: {words} (limit {name}, {ratio:.4g} times the allowed). "
-                f"Lower the use or raise the limit by a factor {ratio:.4g}."
-            )
-    return "\n".join(lines)
+def warnings(cost: Cost) -> list[str]:
+    """One sentence per broken limit other than memory."""
+    return [
+        f"Warning: {WORDS.get(name, name)} (limit {name}, {ratio:.4g} times what is "
+        "allowed). The numbers hold only if that can be built."
+        for name, ratio in violated_limits(cost).items()
+        if name != "memory"
+    ]
 
 
 def memory_text(design: Design, cost: Cost) -> str:

@@ -12,7 +12,6 @@ from codesign.report.tables import (
     Table,
     comparison_table,
     ladder_table,
-    metric_title,
     variables_table,
 )
 from codesign.report.texts import number, percent
@@ -20,6 +19,8 @@ from codesign.report.texts import number, percent
 SHOWN_LEVERS = 10
 FEWEST_RUNGS = 3  # as given, tuned, co-designed: more make a ladder
 ONE_PERCENT = math.log(1.01)
+LEAST_SHARE = 1e-9
+LEAST_PRICE = 1e-4  # d ln objective / d ln limit below which a limit holds nothing
 
 
 def result_tables(result: Result) -> Iterator[Table]:
@@ -35,21 +36,22 @@ def result_tables(result: Result) -> Iterator[Table]:
 
 def binding_table(result: Result) -> Table:
     """Limits that hold the optimum, with their shadow prices."""
-    evidence = result.evidence
+    found = result.evidence.binding if result.evidence else ()
     rows = [
         (
             limit.name,
             percent(math.expm1(limit.slack)),
             _signed(math.expm1(-limit.price * ONE_PERCENT)),
         )
-        for limit in (evidence.binding if evidence else ())
+        for limit in found
+        if limit.price > LEAST_PRICE
     ]
+    met = [limit.name for limit in found if limit.price <= LEAST_PRICE]
     return Table(
         title="Limits that bind",
         columns=("limit", "room left", "objective per 1 % looser"),
         rows=tuple(rows),
-        note="A shadow price of zero: the limit is met but does not hold the design. "
-        "A limit on quality.gap is loosened by 0.01.",
+        note=f"Met without a price: {', '.join(met)}." if met else "",
     )
 
 
@@ -68,22 +70,22 @@ def levers_table(result: Result) -> Table:
 
 def closing_lines(result: Result) -> Iterator[str]:
     """The status sentence and how sure it is."""
+    best, evidence = result.best, result.evidence
     yield result.status
     yield (
-        f"{metric_title(result.study.minimize)}: legal design "
-        f"{_signed(result.gap)} against the relaxed optimum; "
-        f"{percent(result.best.agreement)} of the starts within 0.1 % of it"
+        f"evidence  legal design {_signed(result.gap)} against the relaxed optimum, "
+        f"{percent(best.agreement)} of the starts within 0.1 % of it"
     )
-    evidence = result.evidence
     if evidence is not None:
-        yield (
-            f"KKT residual {number(evidence.kkt)} of the gradient; at a bound: "
-            f"{', '.join(evidence.at_bound) or 'none'}"
-        )
-    yield f"took {result.seconds:.1f} s"
+        edges = ", ".join(evidence.at_bound) or "none"
+        yield f"          KKT residual {number(evidence.kkt)} of the gradient"
+        yield f"bounds    {edges}"
+    yield f"duration  {result.seconds:.1f} s"
 
 
 def _signed(share: float) -> str:
     if not math.isfinite(share):
         return "–"
+    if abs(share) < LEAST_SHARE:
+        return "0 %"
     return f"{100 * share:+.3g} %".replace("-", "−")

@@ -41,10 +41,14 @@ def gather_evidence(
     theorem.
     """
     point = space.encode(values)
-    derive = jax.jit(
-        partial(_jacobian, problem=problem), compiler_options=cpu_options()
-    )
-    outputs, by_point, by_design = jax.device_get(derive(jnp.asarray(point), theta))
+    pull = jax.jit(partial(_pull_back, problem=problem), compiler_options=cpu_options())
+    count = len(problem.constraint_names) + 1
+    rows = [
+        jax.device_get(pull(jnp.asarray(point), theta, weights=row))
+        for row in np.eye(count)
+    ]
+    outputs = rows[0][0]
+    by_point = np.stack([row[1] for row in rows])
     constraints = outputs[1:]
     by_value = by_point / (space.high - space.low)
     continuous = mask & ~space.coarse
@@ -64,29 +68,28 @@ def gather_evidence(
     weights = np.zeros(len(outputs))
     weights[0] = 1.0
     weights[1 + active] = prices[: len(active)]
+    by_design = jax.device_get(pull(jnp.asarray(point), theta, weights=weights))[2]
     return Evidence(
         binding=tuple(sorted(binding, key=lambda b: -b.price)),
         kkt=float(residual / max(np.linalg.norm(slope), 1e-12)),
         at_bound=_bounds(space, point, mask=mask),
-        elasticities=_elasticities(
-            by_design, theta.design, weights=weights, free=space.paths
-        ),
+        elasticities=_elasticities(by_design, theta.design, free=space.paths),
     )
 
 
-def _jacobian(
-    point: Array, theta: Theta, *, problem: Problem
+def _pull_back(
+    point: Array, theta: Theta, *, weights: Array, problem: Problem
 ) -> tuple[Array, Array, Design]:
-    def outputs(point: Array, design: Design) -> tuple[Array, Array]:
+    """Objective and constraints, and the gradient of their weighted sum."""
+
+    def outputs(point: Array, design: Design) -> Array:
         objective, constraints = values_and_constraints(
             problem, point, theta=theta.replace(design=design), sharpness=None
         )
-        both = jnp.concatenate([objective[None], constraints])
-        return both, both
+        return jnp.concatenate([objective[None], constraints])
 
-    jacobian = jax.jacrev(outputs, argnums=(0, 1), has_aux=True)
-    (by_point, by_design), both = jacobian(point, theta.design)
-    return both, by_point, by_design
+    both, transpose = jax.vjp(outputs, point, theta.design)
+    return (both, *transpose(jnp.asarray(weights)))
 
 
 def _multipliers(columns: list[Floats], slope: Floats) -> tuple[Floats, float]:
@@ -108,7 +111,7 @@ def _bounds(space: Space, point: Floats, *, mask: Mask) -> tuple[str, ...]:
 
 
 def _elasticities(
-    by_design: Design, design: Design, *, weights: Floats, free: tuple[str, ...]
+    by_design: Design, design: Design, *, free: tuple[str, ...]
 ) -> dict[str, float]:
     """d ln objective / d ln parameter of what the search could not choose."""
     slopes, values = jax.tree.leaves(by_design), jax.tree.leaves(design)
@@ -118,7 +121,7 @@ def _elasticities(
         path = jax.tree_util.keystr(key, simple=True, separator=".")
         if path in free or path.startswith("model."):
             continue
-        change = np.tensordot(weights, np.asarray(slope), axes=1) * np.asarray(value)
+        change = np.asarray(slope) * np.asarray(value)
         if np.all(np.isfinite(change)) and abs(change.sum()) > NO_PRICE:
             found[path] = float(change.sum())
     return found

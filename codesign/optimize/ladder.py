@@ -6,7 +6,9 @@ legal design, none worse than the one that it starts from.
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
+import jax
 import numpy as np
 
 from codesign.config.quality import load_quality_constants
@@ -59,6 +61,9 @@ class Climber:
             schedule=Schedule(),
         )
         self.theta = self._theta(None)
+        self._quality = jax.jit(
+            partial(quality, reference=study.baseline.model, constants=self.constants)
+        )
 
     def as_given(self) -> Rung:
         """The baseline at the batch and limits that the study gives it."""
@@ -93,11 +98,7 @@ class Climber:
         worst = int(np.argmax(constraints))
         scored = Outcome(
             cost=cost,
-            quality=quality(
-                design.model,
-                reference=self.study.baseline.model,
-                constants=self.constants,
-            ),
+            quality=self._quality(design.model),
         )
         return Rung(
             name=name,

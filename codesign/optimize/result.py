@@ -16,8 +16,9 @@ from codesign.serving.design import Design
 class Rung:
     """One step of a comparison: a legal design with its hard cost and quality.
 
-    ``relaxed`` is the best objective before rounding, ``agreement`` the share of
-    starts within 0.1 % of it; both are NaN where nothing was searched.
+    ``relaxed`` is the best objective with choices fixed and integers continuous,
+    ``agreement`` the share of fully relaxed starts within 0.1 % of their best;
+    both are NaN where nothing was searched.
     """
 
     name: str

@@ -40,7 +40,12 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Found:
-    """Outcome of one search: pool of legal designs, relaxed value, trace."""
+    """Outcome of one search.
+
+    ``relaxed`` is the best objective with the listed choices fixed and integers
+    and multiples continuous; ``agreement`` the share of the fully relaxed
+    starts within 0.1 % of their best.
+    """
 
     pool: Pool
     relaxed: float
@@ -157,7 +162,7 @@ class Engine:
             float(np.mean(relaxed <= best + AGREEMENT)) if best < np.inf else 0.0
         )
         log.note("relaxed", relaxed)
-        seeds = self._sorted_values(lanes)
+        seeds, bound = self._sorted_values(lanes), np.inf
         for stage in ("choices", "neighbours", "integers"):
             held = mask & (space.coarse | (space.fine & (stage == "integers")))
             fixed = neighbours(space, seeds, mask=mask, count=self.starts, rng=rng)
@@ -169,11 +174,13 @@ class Engine:
             reached = space.decode(np.asarray(lanes.points))
             legal = space.round(np.where(held, fixed, reached), mask=mask)
             pool = pool.join(self.evaluate(legal, theta))
+            reached_best = float(np.min(_feasible_objective(lanes)))
+            bound = bound if stage == "integers" else min(bound, reached_best)
             log.note(stage, _feasible_objective(lanes))
             seeds = self._sorted_values(lanes)[:ELITE]
         pool = self._polish(pool, theta, mask=mask, rng=rng)
         log.note("polish", np.where(pool.violation <= FEASIBLE, pool.objective, np.inf))
-        return Found(pool, float(np.exp(best)), agreement, log.trace)
+        return Found(pool, float(np.exp(bound)), agreement, log.trace)
 
     def _starts(self, known: Floats, *, mask: Mask, rng: np.random.Generator) -> Floats:
         random = self.space.decode(

@@ -3,8 +3,9 @@
 Design and the name of a metric -> d ln metric / d ln parameter by dotted path.
 """
 
-from collections.abc import Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -87,25 +88,33 @@ def _slopes(design: Design, metric: str) -> tuple[float, Design]:
     return float(value), total
 
 
-@partial(jax.jit, compiler_options=cpu_options())
-def _gradient(design: Design, index: Count) -> tuple[jax.Array, Design]:
-    """Value and gradient at a given batch of the entry at one place.
+def _gradient(design: Design, index: int) -> tuple[jax.Array, Design]:
+    """Value and gradient at a given batch of the entry at one place."""
+    return _compiled()(design, index)
 
-    Entries are the leaves of ``Cost``, then the residual of Little's law. The
-    place is traced, so one compiled program serves every metric.
+
+@cache
+def _compiled() -> Callable[..., Any]:
+    """The gradient of one entry; its place is traced, so one program serves all.
+
+    Compiled in half the time at a quarter of the speed: it runs once or twice.
     """
+    options = cpu_options()
+    if options:
+        options = {**options, "xla_backend_optimization_level": 0}
+    return jax.jit(jax.value_and_grad(_entry), compiler_options=options)
 
-    def entry(design: Design) -> jax.Array:
-        request, deployment = design.request, design.deployment
-        replicas = num_replicas(design.system, deployment)
-        load = stationary_load(request, deployment, replicas=replicas)
-        found = evaluate(design, load=load)
-        served = found.request_latency - found.queue_time
-        open_rate = jnp.where(request.rate > 0, request.rate, 1.0)
-        residual = jnp.log(deployment.batch / (open_rate * served))
-        return jnp.stack([*jax.tree.leaves(found), residual])[index]
 
-    return jax.value_and_grad(entry)(design)
+def _entry(design: Design, index: Count) -> jax.Array:
+    """A leaf of ``Cost`` at a given batch, or last the residual of Little's law."""
+    request, deployment = design.request, design.deployment
+    replicas = num_replicas(design.system, deployment)
+    load = stationary_load(request, deployment, replicas=replicas)
+    found = evaluate(design, load=load)
+    served = found.request_latency - found.queue_time
+    open_rate = jnp.where(request.rate > 0, request.rate, 1.0)
+    residual = jnp.log(deployment.batch / (open_rate * served))
+    return jnp.stack([*jax.tree.leaves(found), residual])[index]
 
 
 def _index(metric: str) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from codesign.config.technology import LinkKind, MemoryKind
 from codesign.core.quantities import Unit
 from codesign.cost.detail import RESOURCES, operator_costs
 from codesign.cost.energy import EnergyBill
@@ -61,8 +62,11 @@ GROUPS = {
     "technology.": "technology",
     "chip.style.": "technology",
     "chip.anchor.": "technology",
-    "": "design",
+    **{f"chip.dram.{name}": "technology" for name in MemoryKind.__dataclass_fields__},
+    **{f"chip.link.{name}": "technology" for name in LinkKind.__dataclass_fields__},
+    "": "fixed part of the design",
 }
+FREE = "free variable"
 
 
 def energy_parts(rung: Rung) -> dict[str, Parts]:
@@ -192,11 +196,15 @@ def levers(result: Result, *, count: int = 14) -> tuple[Lever, ...]:
     """The parameters that move the objective most, strongest first."""
     found = result.evidence.elasticities if result.evidence else {}
     ordered = sorted(found.items(), key=lambda item: -abs(item[1]))
-    return tuple(Lever(path, e, lever_group(path)) for path, e in ordered[:count])
+    free = {variable.path for variable in result.study.free}
+    return tuple(
+        Lever(path, e, FREE if path in free else lever_group(path))
+        for path, e in ordered[:count]
+    )
 
 
 def lever_group(path: str) -> str:
-    """Whether a parameter is design, request, serving stack or technology."""
+    """What a parameter that is not free belongs to, such as ``technology``."""
     return next(group for prefix, group in GROUPS.items() if path.startswith(prefix))
 
 

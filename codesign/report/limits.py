@@ -8,7 +8,7 @@ import math
 from codesign.config.study import Limit
 from codesign.core.paths import get_path
 from codesign.cost.limits import Limits
-from codesign.optimize.result import Result, Rung
+from codesign.optimize.result import Binding, Result, Rung
 from codesign.report.tables import (
     BAD,
     Table,
@@ -26,7 +26,7 @@ def binding_table(result: Result) -> Table:
     rows = [
         (
             limit_title(binding.name),
-            percent(math.exp(-binding.slack), digits=4),
+            _used(binding),
             number(binding.price),
             _price_words(binding.name, binding.price),
         )
@@ -40,6 +40,13 @@ def binding_table(result: Result) -> Table:
         "the limit, everything else adapted. A limit that is full at price 0 costs "
         "nothing.",
     )
+
+
+def _used(binding: Binding) -> str:
+    """Use over limit; for quality, whose limit may be 0, the distance left."""
+    if binding.name.startswith("quality."):
+        return f"{number(binding.slack)} left"
+    return percent(math.exp(-binding.slack), digits=4)
 
 
 def _price_words(name: str, price: float) -> str:

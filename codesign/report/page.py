@@ -221,8 +221,8 @@ def _spread_words(result: Result, known: Mapping[str, ValueInfo]) -> str:
     if not spread:
         return ""
     return (
-        f" The level of the best design is known to ± {percent(spread, digits=2)} "
-        "(ranges of the constants, first order)."
+        f" The level of the best design is uncertain by ± {percent(spread, digits=2)} "
+        "(stated ranges of all constants, first order)."
     )
 
 

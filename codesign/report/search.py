@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from codesign.optimize.result import Result
-from codesign.report.breakdown import levers, progress
+from codesign.report.breakdown import FREE, levers, progress
 from codesign.report.limits import limit_title
 from codesign.report.style import (
     BLUE,
@@ -20,6 +20,7 @@ from codesign.report.style import (
     HEADROOM,
     ORANGE,
     PURPLE,
+    RED,
     SKY,
     base_figure,
     rung_colors,
@@ -28,7 +29,8 @@ from codesign.report.tables import metric_title, metric_unit
 from codesign.report.texts import change, common_unit, number
 
 GROUP_COLORS = {
-    "design": BLUE,
+    FREE: GREEN,
+    "fixed part of the design": BLUE,
     "request": PURPLE,
     "serving stack": ORANGE,
     "technology": GREY,
@@ -149,7 +151,7 @@ def plot_levers(result: Result) -> go.Figure:
         categoryorder="array", categoryarray=[v.path for v in found], row=1, col=1
     )
     bar = _price_bar([limit_title(b.name) for b in prices], [-b.price for b in prices])
-    bar.update(name="binding limit", marker_color=GREEN)
+    bar.update(name="binding limit", marker_color=RED)
     figure.add_trace(bar, row=2, col=1)
     title = "objective per 1 % more of the parameter [%]"
     figure.update_xaxes(title={"text": title}, row=1, col=1)
@@ -168,6 +170,7 @@ def _price_bar(names: list[str], values: list[float]) -> go.Bar:
         orientation="h",
         text=[number(value) for value in values],
         textposition="auto",
+        constraintext="none",
         hovertemplate="%{y}: %{x:.3g} %<extra></extra>",
     )
 

@@ -31,6 +31,11 @@ from codesign.report.texts import NONE, number, percent, quantity
 
 PACKAGES = ("codesign", "jax", "jaxlib", "flax", "optax", "numpy", "plotly")
 MOST_ROWS = 10
+IN_DATASHEET = (  # a chip states these itself, whatever its kind
+    "chip.style.reference_clock",
+    "chip.dram.stack_capacity",
+    "chip.dram.stack_bandwidth",
+)
 UNCERTAIN = ("assumed", "recalled", "derived")
 
 
@@ -76,7 +81,8 @@ def _chip_constants(chip: ChipInfo) -> dict[str, ValueInfo]:
     memory = {f"chip.dram.{p}": info for p, info in memory_values(chip.memory).items()}
     link = {f"chip.link.{p}": info for p, info in link_values(chip.link).items()}
     sheet = {f"datasheet.{path}": info for path, info in chip.values.items()}
-    return {**style, **memory, **link, **sheet}
+    kinds = {**style, **memory, **link}
+    return {p: info for p, info in kinds.items() if p not in IN_DATASHEET} | sheet
 
 
 def status_counts(known: Mapping[str, ValueInfo]) -> str:

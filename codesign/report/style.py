@@ -73,11 +73,12 @@ def stacked_bars(
             y=places,
             x=[parts.get(name, 0.0) for _, parts in bars],
             name=name,
+            legendrank=rank,
             orientation="h",
             marker={"color": color, "line": {"color": "#ffffff", "width": 0.5}},
             hovertemplate=f"%{{y}}<br>{name}: %{{x:.3g}} {unit}<extra></extra>",
         )
-        for name, color in colors.items()
+        for rank, (name, color) in enumerate(colors.items())
         if any(parts.get(name, 0.0) for _, parts in bars)
     ]
 

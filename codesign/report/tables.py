@@ -48,6 +48,7 @@ METRICS: tuple[tuple[str, str, int], ...] = (
 )
 TITLES = {path: title for path, title, _ in METRICS}
 BETTER = {path: sense for path, _, sense in METRICS}
+EQUAL_GAP = 0.005  # in ln compute: half a percent of training compute
 HEADLINE = (
     "energy_per_token_server",
     "time_per_output_token",
@@ -142,17 +143,17 @@ def headline(result: Result) -> Headline:
 
 
 def _key_number(result: Result, path: str) -> KeyNumber:
-    unit = metric_unit(path)
     values = {rung.name: metric_value(rung, path) for rung in shown_rungs(result)}
+    unit, scale = common_unit(list(values.values()), metric_unit(path))
     new, old = metric_value(result.best, path), metric_value(result.baseline, path)
     others = [
-        f"{name} {quantity(value, unit)}"
+        f"{name} {number(value / scale)}"
         for name, value in values.items()
         if name != result.best.name
     ]
     return KeyNumber(
         title=metric_title(path),
-        value=quantity(new, unit),
+        value=f"{number(new / scale)} {unit}".strip(),
         change=f"{change(new, old)} vs {result.baseline.name}",
         tone=judge(path, new, old=old),
         note=", ".join(reversed(others)),
@@ -161,16 +162,16 @@ def _key_number(result: Result, path: str) -> KeyNumber:
 
 def _sentence(result: Result) -> str:
     path = result.study.minimize
-    unit = metric_unit(path)
     given, tuned, best = (
         metric_value(rung, path)
         for rung in (result.as_given, result.baseline, result.best)
     )
-    texts = [quantity(value, unit) for value in (best, tuned, given)]
+    unit, scale = common_unit([best, tuned, given], metric_unit(path))
+    texts = [number(value / scale) for value in (best, tuned, given)]
     lead = (
-        f"{metric_title(path).capitalize()}: {texts[0]} {result.best.name}, {texts[1]} "
-        f"{result.baseline.name}, {texts[2]} {result.as_given.name}. Tuning the "
-        f"baseline brings {change(tuned, given)}; at equal limits "
+        f"{metric_title(path).capitalize()}: {texts[0]} {unit} {result.best.name}, "
+        f"{texts[1]} {result.baseline.name}, {texts[2]} {result.as_given.name}. Tuning "
+        f"the baseline brings {change(tuned, given)}; at equal limits "
         f"{_what_moved(result)} brings a further {change(best, tuned)}, and "
         f"{_quality_words(result.best)}."
     )
@@ -198,8 +199,8 @@ def _what_moved(result: Result) -> str:
 
 def _quality_words(rung: Rung) -> str:
     gap = float(rung.quality.gap)
-    if abs(gap) < SMALLEST_SHARE:
-        return "the model is as good as the baseline's"
+    if abs(gap) < EQUAL_GAP:
+        return f"the model is as good as the baseline's (gap {number(gap)})"
     side = "better than" if gap < 0 else "worse than"
     return (
         f"the model is {side} the baseline's: it is worth one trained with "

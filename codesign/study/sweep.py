@@ -133,7 +133,7 @@ def violated_limits(cost: Cost) -> dict[str, float]:
 
 
 def _placed(design: Design, path: str, *, value: float, unit: Unit) -> Design:
-    changed = set_parameter(design, path, jnp.asarray(value, jnp.float64))
+    changed = set_parameter(design, path, value=jnp.asarray(value, jnp.float64))
     try:
         check_design(changed)
     except InputError as error:

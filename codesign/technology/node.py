@@ -17,4 +17,7 @@ def at_node(table: NodeTable, column: Scalar, *, node: Meters) -> Scalar:
     Assumes: n within the table (2 to 28 nm); the end value beyond it.
     Source: docs/theory/technology.md lists the table's sources.
     """
-    return jnp.exp(jnp.interp(jnp.log(node), jnp.log(table.node), jnp.log(column)))
+    nodes, values = jnp.log(table.node), jnp.log(column)
+    widths = jnp.diff(nodes)
+    passed = jnp.clip(jnp.log(node) - nodes[:-1], 0.0, widths)
+    return jnp.exp(values[0] + jnp.sum(passed * jnp.diff(values) / widths))

@@ -165,13 +165,11 @@ def _compiled(kind: str) -> Callable[..., tuple[Array, Array]]:
     reference = study_baseline().model
     quality_constants()
 
-    def rows(design: Design, points: Array, directions: Array) -> tuple[Array, Array]:
+    def rows(design: Design, lines: tuple[Array, Array]) -> tuple[Array, Array]:
         def values(at: Array) -> Array:
             return metric_values(_found(at_point(design, at), reference, kind=kind))
 
-        return jax.lax.map(
-            lambda row: jax.jvp(values, (row[0],), (row[1],)), (points, directions)
-        )
+        return jax.lax.map(lambda line: jax.jvp(values, line[:1], line[1:]), lines)
 
     return jax.jit(rows, compiler_options={"xla_cpu_use_fusion_emitters": False})
 
@@ -185,8 +183,9 @@ def box_rows(
     filled = np.resize(points, (padded, size)).reshape(-1, ROWS, size)
     along = np.resize(directions, (padded, size)).reshape(-1, ROWS, size)
     run = _compiled(kind)
-    parts = [run(design, p, d) for p, d in zip(filled, along, strict=True)]
-    values, slopes = (np.concatenate([np.asarray(x) for x in c]) for c in zip(*parts))
+    parts = [run(design, line) for line in zip(filled, along, strict=True)]
+    values = np.concatenate([np.asarray(part[0]) for part in parts])
+    slopes = np.concatenate([np.asarray(part[1]) for part in parts])
     return values[:count], slopes[:count]
 
 

@@ -22,7 +22,11 @@ CASES = {
     "latent": ("h200-sxm", "deepseek-v3", {"num_chips": 16, "pipeline_parallel": 2.0}),
     "window": ("mi300x", "gemma-3-27b", {"batch": 7.0}),
     "recurrent": ("tpu-v4", "nemotron-nano-9b-v2", {"num_chips": 4, "batch": 300.0}),
-    "pipeline": ("groqchip1", "llama-3-8b", {"num_chips": 32, "pipeline_parallel": 32.0}),
+    "pipeline": (
+        "groqchip1",
+        "llama-3-8b",
+        {"num_chips": 32, "pipeline_parallel": 32.0},
+    ),
     "long": ("a100-sxm-80gb", "llama-3-8b", {"prompt_length": 32768.0}),
     "throttled": ("h100-sxm", "llama-3-8b", {"power_limit": 250.0, "batch": 512.0}),
 }

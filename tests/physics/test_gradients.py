@@ -178,25 +178,33 @@ def assert_finite_leaves(slopes: Design) -> None:
     assert not bad, bad
 
 
+Reverse = Callable[[Design], Design]
+
+
 @pytest.fixture(scope="module")
-def reverse() -> Callable[[Design], Design]:
+def reverse() -> Reverse:
     """Slopes of the hard model in every leaf of a design, in reverse mode."""
     return jax.jit(jax.grad(lambda d: log_energy(cost(d))), compiler_options=OPTIONS)
 
 
 @pytest.mark.parametrize("model", ["llama-3-8b", "deepseek-v3", "nemotron-nano-9b-v2"])
 @pytest.mark.parametrize("chip", list_presets("chips"))
-def test_reverse_mode_is_finite_in_every_leaf(reverse, chip: str, model: str):
+def test_reverse_mode_is_finite_in_every_leaf(
+    reverse: Reverse, *, chip: str, model: str
+):
     assert_finite_leaves(reverse(as_float64(preset_design(chip, model))))
 
 
 @pytest.mark.parametrize("changed", ["no experts", "one expert", "no cache"])
-def test_reverse_mode_is_finite_at_edges(reverse, changed: str):
+def test_reverse_mode_is_finite_at_edges(reverse: Reverse, changed: str):
     design = base("dense")
     values = {
         "no experts": {"model__num_experts": 1.0, "model__latent_fraction": 0.0},
         "one expert": {"model__num_experts": 2.0, "model__num_active_experts": 1.0},
-        "no cache": {"chip__sram__weight_fraction": 0.0, "chip__sram__kv_fraction": 0.0},
+        "no cache": {
+            "chip__sram__weight_fraction": 0.0,
+            "chip__sram__kv_fraction": 0.0,
+        },
     }[changed]
     assert_finite_leaves(reverse(as_float64(with_values(design, **values))))
 
@@ -212,7 +220,7 @@ def assert_modes_agree(slopes: Design, design: Design, *, kind: str) -> None:
         assert backward == expected, path
 
 
-def test_reverse_mode_equals_forward_mode(reverse):
+def test_reverse_mode_equals_forward_mode(reverse: Reverse):
     design = as_float64(base("dense"))
     assert_modes_agree(reverse(design), design, kind="hard")
 

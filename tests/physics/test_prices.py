@@ -75,7 +75,7 @@ def test_less_of_a_parameter_costs_something_too(slopes: np.ndarray, path: str):
     ],
 )
 def test_price_has_its_sign_somewhere_in_the_box(
-    slopes: np.ndarray, path: str, metric: str, sign: int
+    slopes: np.ndarray, *, path: str, metric: str, sign: int
 ):
     steep = sign * slopes[:, joint_box().index(path), METRICS.index(metric)]
     assert steep.max() > NOTICEABLE

@@ -1,0 +1,102 @@
+"""Help answers at once, knows every command, and needs no JAX."""
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import codesign
+from codesign.app.cli import COMMANDS, app
+from codesign.app.flags import NUMBER_FLAGS, RECORD_FLAGS
+from tests.app.runner import invoke
+
+ROOT = Path(codesign.__file__).resolve().parents[1]
+NAMES = [command.__name__ for command in COMMANDS]
+LONGEST_HELP = 0.5  # seconds of processor time
+
+
+def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=ROOT
+    )
+
+
+def test_help_is_quick_and_lists_every_command():
+    spent = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = _python("-m", "codesign", "--help")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(
+            after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        )
+        assert done.returncode == 0, done.stderr
+    assert all(f" {name} " in done.stdout for name in NAMES)
+    assert min(spent) < LONGEST_HELP
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["optimize", "--help"]])
+def test_help_imports_no_numerics(arguments: list[str]):
+    code = (
+        "import sys\n"
+        f"sys.argv = ['codesign', *{arguments}]\n"
+        "from codesign.app.cli import main\n"
+        "try:\n"
+        "    main()\n"
+        "except SystemExit:\n"
+        "    pass\n"
+        "heavy = {'jax', 'numpy', 'flax', 'optax', 'ruamel', 'plotly'}\n"
+        "sys.stderr.write(' '.join(heavy & set(sys.modules)))"
+    )
+    done = _python("-c", code)
+    assert done.stderr == ""
+    assert "Usage" in done.stdout
+
+
+def test_first_line_of_optimize_comes_before_jax():
+    code = (
+        "import sys, builtins\n"
+        "sys.argv = ['codesign', 'optimize', 'nothing.yaml']\n"
+        "from codesign.app.cli import main\n"
+        "sys.modules['jax'] = None\n"
+        "main()"
+    )
+    done = _python("-c", code)
+    assert done.stdout.splitlines()[0].endswith("optimize nothing.yaml")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_has_help_with_an_example_or_flags(name: str):
+    done = invoke(name, "--help")
+    assert done.exit_code == 0
+    assert "--debug" in done.stdout
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in {"init", "report"}])
+def test_every_command_with_results_prints_json(name: str):
+    assert "--json" in invoke(name, "--help").stdout
+
+
+def test_no_command_exists_that_does_nothing():
+    registered = [each.callback.__name__ for each in app.registered_commands]
+    assert registered == NAMES
+
+
+def test_unknown_command_names_the_nearest():
+    done = invoke("evalute")
+    assert done.exit_code == 2
+    assert "evaluate" in done.stderr
+
+
+def test_version():
+    assert invoke("--version").stdout == f"codesign {codesign.__version__}\n"
+
+
+def test_flags_are_the_names_of_build_design():
+    from codesign.config.design import PLACES
+
+    assert set(NUMBER_FLAGS) == set(PLACES)
+    assert set(RECORD_FLAGS) == {"chip", "model", "stack"}

@@ -1,0 +1,176 @@
+"""``codesign optimize``: one small search, and everything that it leaves behind."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import pytest
+
+from codesign.config.design import load_design
+from codesign.config.study import load_study
+from codesign.study.runs import load_run
+from tests.app.runner import Searched, answer, invoke
+from tests.helpers import assert_trees_close
+
+FILES = {
+    "study.yaml",
+    "resolved.yaml",
+    "manifest.json",
+    "result.json",
+    "best.yaml",
+    "tuned.yaml",
+    "report.html",
+}
+
+
+def test_prints_progress_tables_and_what_is_next(searched: Searched):
+    lines = searched.done.stdout.splitlines()
+    assert re.match(r" *\d+\.\d s  codesign .* optimize ", lines[0])
+    for text in (
+        "[tuned]",
+        "[co-designed]",
+        "as given",
+        "vs tuned",
+        "energy per output token, server",
+        "USD/Mtoken",
+        "chip.dram.bandwidth",
+        "Limits that bind",
+        "Strongest levers",
+        "KKT residual",
+        "All limits are kept",
+        "report.html",
+        "codesign evaluate",
+    ):
+        assert text in searched.done.stdout
+
+
+def test_folder_holds_the_run_and_nothing_else(searched: Searched):
+    assert {path.name for path in searched.folder.iterdir()} == FILES
+    given = searched.study.read_text(encoding="utf-8")
+    assert (searched.folder / "study.yaml").read_text(encoding="utf-8") == given
+    left = [p.name for p in searched.folder.parent.iterdir() if p.name.startswith(".")]
+    assert left == []
+
+
+def test_search_is_not_worse_than_its_baseline(searched: Searched):
+    rungs = searched.data("result.json")["rungs"]
+    given, tuned, best = (rung["objective"] for rung in rungs)
+    assert best <= tuned * (1 + 1e-9)
+    assert tuned <= given * (1 + 1e-9)
+    assert all(rung["feasible"] for rung in rungs[1:])
+
+
+def test_best_design_evaluates_to_what_was_reported(searched: Searched):
+    reported = searched.data("result.json")["rungs"][-1]["cost"]
+    data = answer("evaluate", searched.folder / "best.yaml")
+    for name in ("energy_per_token_server", "time_per_output_token", "usd_per_token"):
+        assert data[name] == pytest.approx(reported[name], rel=1e-6)
+
+
+def test_manifest_says_how_to_repeat_it(searched: Searched):
+    manifest = searched.data("manifest.json")
+    assert manifest["seed"] == 1
+    assert manifest["argv"] == ["optimize", "small.yaml", "--set", "search.seed=1"]
+    wanted = {"python", "codesign", "jax", "jaxlib", "flax", "optax", "numpy"}
+    assert wanted == manifest["versions"].keys()
+    assert manifest["timings"]["total"] > 0
+    assert manifest["platform"]["processors"] >= 1
+    for name in ("manifest.json", "result.json", "resolved.yaml", "report.html"):
+        text = (searched.folder / name).read_text(encoding="utf-8")
+        assert str(searched.folder.parent) not in text
+
+
+def test_resolved_study_is_the_same_study(searched: Searched):
+    resolved = load_study(searched.folder / "resolved.yaml")
+    given = load_study(searched.study)
+    assert resolved.free == given.free
+    assert resolved.limits == given.limits
+    assert resolved.search.seed == 1
+    assert_trees_close(resolved.baseline, given.baseline)
+
+
+def test_saved_result_is_the_result(searched: Searched):
+    result = load_run(searched.folder)
+    best = load_design(searched.folder / "best.yaml")
+    assert_trees_close(jax.device_get(result.design), jax.device_get(best), rtol=1e-12)
+    assert result.feasible
+    assert result.evidence is not None
+    assert result.evidence.elasticities
+
+
+def test_report_can_be_drawn_again(searched: Searched, tmp_path: Path):
+    page = tmp_path / "again.html"
+    done = invoke("report", searched.folder, "--out", page)
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.strip() == str(page)
+    assert "small" in page.read_text(encoding="utf-8")
+
+
+def test_json_is_the_saved_result(searched: Searched, tmp_path: Path):
+    folder = tmp_path / "run"
+    done = invoke(
+        "optimize", searched.study, "--json", "--quiet", "--seed=1", "--out", folder
+    )
+    assert done.exit_code == 0
+    assert done.stderr == ""
+    printed = json.loads(done.stdout)
+    assert printed["run"] == str(folder)
+    objectives = [rung["objective"] for rung in printed["rungs"]]
+    before = [rung["objective"] for rung in searched.data("result.json")["rungs"]]
+    assert objectives == pytest.approx(before, rel=1e-9)
+
+
+def test_limits_that_cannot_be_kept_are_named(searched: Searched, tmp_path: Path):
+    file = tmp_path / "tight.yaml"
+    text = searched.study.read_text(encoding="utf-8").replace("30 ms", "1 ms")
+    file.write_text(text, encoding="utf-8")
+    folder = tmp_path / "run"
+    done = invoke("optimize", file, "--quiet", "--out", folder)
+    assert done.exit_code == 3, done.output
+    assert "time_per_output_token <= 1 ms" in done.stderr
+    assert "Relax" in done.stderr
+    assert (folder / "best.yaml").is_file()
+    assert (folder / "report.html").is_file()
+
+
+def test_study_names_files_beside_it(small_study: Path, tmp_path: Path):
+    from codesign.config.catalogue import find_preset
+
+    chip = find_preset("chips", "h100-sxm").read_text(encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text(chip, encoding="utf-8")
+    text = small_study.read_text(encoding="utf-8").replace("h100-sxm", "mine.yaml")
+    file = tmp_path / "study.yaml"
+    file.write_text(text, encoding="utf-8")
+    folder = tmp_path / "run"
+    done = invoke("optimize", file, "--quiet", "--starts=2", "--out", folder)
+    assert done.exit_code in (0, 3), done.output
+    assert (folder / "inputs" / "mine.yaml").is_file()
+    assert load_study(folder / "resolved.yaml").name == "small"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_search_leaves_no_folder(
+    *, number: signal.Signals, small_study: Path, tmp_path: Path
+):
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "codesign", "optimize", str(small_study)]
+    with subprocess.Popen(
+        [*command, "--out", str(folder), "--set", "search.starts=64"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout is not None
+        running.stdout.readline()
+        time.sleep(0.5)
+        running.send_signal(number)
+        _, errors = running.communicate(timeout=120)
+    assert running.returncode == 4, errors
+    assert "Interrupted" in errors
+    assert list(tmp_path.iterdir()) == []

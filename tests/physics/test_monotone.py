@@ -1,0 +1,216 @@
+"""More of a resource is never slower, never smaller and never cheaper."""
+
+import itertools
+
+import jax
+import numpy as np
+import pytest
+
+from codesign.config.catalogue import list_presets
+from codesign.config.technology import load_technology
+from codesign.core.paths import get_path
+from codesign.cost.evaluate import evaluate
+from codesign.cost.record import Cost
+from codesign.hardware.silicon import Silicon, silicon
+from codesign.serving.design import Design
+from tests.physics.designs import preset_design, with_values
+
+CHIPS = list_presets("chips")
+WITH_DRAM = [
+    name for name in CHIPS if float(preset_design(name, "llama-3-8b").chip.dram.stacks)
+]
+FACTORS = np.geomspace(0.5, 4.0, 7)
+SLACK = 1e-9
+
+
+def swept(design: Design, path: str, *, factors: np.ndarray = FACTORS) -> list[Cost]:
+    """Costs with one parameter multiplied by each factor."""
+    value = float(get_path(design, path))
+    name = path.replace(".", "__")
+    return [evaluate(with_values(design, **{name: value * f})) for f in factors]
+
+
+def decode_seconds(found: Cost) -> float:
+    return sum(float(part) for part in jax.tree.leaves(found.breakdown.decode_seconds))
+
+
+def assert_falls(values: list[float], what: str) -> None:
+    for before, after in itertools.pairwise(values):
+        assert after <= before * (1 + SLACK), f"{what} rises: {values}"
+
+
+def assert_rises(values: list[float], what: str) -> None:
+    for before, after in itertools.pairwise(values):
+        assert after >= before * (1 - SLACK), f"{what} falls: {values}"
+
+
+@pytest.mark.parametrize("batch", [1.0, 64.0, 1024.0])
+@pytest.mark.parametrize("chip", WITH_DRAM)
+def test_more_memory_bandwidth_is_never_slower(chip: str, batch: float):
+    costs = swept(preset_design(chip, "llama-3-8b", batch=batch), "chip.dram.bandwidth")
+    assert_falls([decode_seconds(c) for c in costs], "decode time")
+    for metric in ("time_to_first_token", "time_per_output_token"):
+        assert_falls([float(getattr(c, metric)) for c in costs], metric)
+
+
+@pytest.mark.parametrize("path", ["chip.tdp", "deployment.power_limit"])
+@pytest.mark.parametrize("chip", CHIPS)
+def test_more_power_is_never_slower(chip: str, path: str):
+    """Both limits from half to four times the TDP, the other one out of the way."""
+    other = {"chip.tdp": "deployment.power_limit", "deployment.power_limit": "chip.tdp"}
+    design = preset_design(chip, "llama-3-8b", batch=256.0)
+    free = with_values(design, **{other[path].replace(".", "__"): 1e5})
+    costs = swept(free, path)
+    assert_falls([decode_seconds(c) for c in costs], "decode time")
+    for metric in ("time_to_first_token", "time_per_output_token"):
+        assert_falls([float(getattr(c, metric)) for c in costs], metric)
+
+
+@pytest.mark.parametrize("kind", ["decode", "prefill"])
+@pytest.mark.parametrize("chip", CHIPS)
+def test_higher_voltage_ceiling_is_never_slower(chip: str, kind: str):
+    design = preset_design(chip, "llama-3-8b", batch=256.0)
+    path = f"deployment.{kind}_voltage"
+    costs = swept(design, path, factors=np.linspace(0.4, 1.2, 9))
+    assert_falls([decode_seconds(c) for c in costs], "decode time")
+    for metric in ("time_to_first_token", "time_per_output_token"):
+        assert_falls([float(getattr(c, metric)) for c in costs], metric)
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+def test_faster_silicon_is_faster_when_power_allows(chip: str):
+    design = with_values(
+        preset_design(chip, "llama-3-8b", batch=256.0),
+        chip__tdp=1e6,
+        deployment__power_limit=1e6,
+    )
+    volts = [
+        evaluate(
+            with_values(
+                design,
+                chip__voltage=v,
+                deployment__decode_voltage=v,
+                deployment__prefill_voltage=v,
+            )
+        )
+        for v in np.linspace(0.66, 0.95, 6)
+    ]
+    first = [float(c.time_to_first_token) for c in volts]
+    assert_falls(first, "time to first token")
+    assert first[-1] < 0.99 * first[0]
+    assert_rises([float(c.power) for c in volts], "power")
+
+
+@pytest.mark.parametrize("path", ["chip.compute.macs", "chip.link.bandwidth"])
+@pytest.mark.parametrize("chip", ["h100-sxm", "tpu-v4"])
+def test_more_units_and_links_are_never_slower_when_power_allows(chip: str, path: str):
+    design = with_values(
+        preset_design(chip, "llama-3-70b", num_chips=8, batch=256.0),
+        chip__tdp=1e6,
+        deployment__power_limit=1e6,
+    )
+    costs = swept(design, path)
+    for metric in ("time_to_first_token", "time_per_output_token"):
+        assert_falls([float(getattr(c, metric)) for c in costs], metric)
+
+
+def built(chip: str, path: str) -> list[Silicon]:
+    """Silicon of a chip with one parameter from half to four times its value."""
+    design = preset_design(chip, "llama-3-8b")
+    value = float(get_path(design, path))
+    values = [{path.replace(".", "__"): value * factor} for factor in FACTORS]
+    return [silicon(with_values(design, **v).chip, load_technology()) for v in values]
+
+
+@pytest.mark.parametrize(
+    "path", ["chip.sram.capacity", "chip.compute.macs", "chip.link.bandwidth"]
+)
+@pytest.mark.parametrize("chip", CHIPS)
+def test_more_area_is_never_cheaper(chip: str, path: str):
+    chips = built(chip, path)
+    assert_rises([float(c.area) for c in chips], "area")
+    assert float(chips[-1].area) > float(chips[0].area)
+    assert_rises([float(c.price) for c in chips], "price")
+    assert_rises([float(c.carbon) for c in chips], "carbon")
+    assert_rises([float(c.static_power) for c in chips], "static power")
+    assert_falls([float(c.yield_fraction) for c in chips], "yield")
+
+
+@pytest.mark.parametrize("chip", WITH_DRAM)
+def test_more_stacks_hold_more_and_cost_more(chip: str):
+    chips = built(chip, "chip.dram.stacks")
+    for metric in ("dram_capacity", "area", "price", "carbon", "edge_used"):
+        values = [float(getattr(c, metric)) for c in chips]
+        assert_rises(values, metric)
+        assert values[-1] > values[0], metric
+    costs = swept(preset_design(chip, "llama-3-8b"), "chip.dram.stacks")
+    assert_rises([float(c.max_batch) for c in costs], "largest batch")
+
+
+@pytest.mark.parametrize("model", ["llama-3-8b", "qwen3-30b-a3b", "deepseek-v3"])
+@pytest.mark.parametrize("path", ["weight_bits", "kv_bits", "head_bits"])
+def test_more_bits_are_never_fewer_bytes(model: str, path: str):
+    design = preset_design("h200-sxm", model, num_chips=8)
+    costs = [
+        evaluate(with_values(design, **{f"model__{path}": bits}))
+        for bits in (3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 12.0, 16.0)
+    ]
+    for metric in ("weight_bytes", "kv_bytes", "used"):
+        assert_rises([float(getattr(c.memory, metric)) for c in costs], metric)
+    assert float(costs[-1].memory.used) > float(costs[0].memory.used)
+    assert_rises([float(c.breakdown.energy.dram) for c in costs], "DRAM energy")
+    assert_falls([float(c.max_batch) for c in costs], "largest batch")
+    assert_rises([decode_seconds(c) for c in costs], "decode time")
+
+
+@pytest.mark.parametrize("model", ["llama-3-8b", "qwen3-30b-a3b", "gemma-3-12b"])
+@pytest.mark.parametrize("chip", WITH_DRAM)
+def test_bigger_batch_gives_more_tokens_per_second(chip: str, model: str):
+    """Up to what the memory holds; but for one part in twenty at a tile's edge."""
+    design = preset_design(chip, model, prompt_length=64.0)
+    largest = min(4096.0, float(evaluate(design).max_batch))
+    if largest < 8.0:
+        pytest.skip("the model does not fit")
+    batches = np.unique(np.floor(np.geomspace(1.0, largest, 12)))
+    costs = [evaluate(with_values(design, deployment__batch=b)) for b in batches]
+    speed = [float(c.throughput) for c in costs]
+    best = np.maximum.accumulate(speed)
+    assert (speed >= 0.95 * best).all(), speed
+    assert speed[-1] > 4 * speed[0]
+    assert_rises([float(c.time_per_output_token) for c in costs], "time per token")
+
+
+@pytest.mark.parametrize("chip", WITH_DRAM)
+def test_longer_context_is_never_faster(chip: str):
+    costs = swept(
+        preset_design(chip, "llama-3-8b"),
+        "request.prompt_length",
+        factors=2.0 ** np.arange(6),
+    )
+    assert_rises([decode_seconds(c) for c in costs], "decode time")
+    assert_rises([float(c.time_to_first_token) for c in costs], "time to first token")
+    assert_rises([float(c.energy_per_token) for c in costs], "energy")
+    assert_rises([float(c.memory.kv_bytes) for c in costs], "cache")
+
+
+def test_prefix_hits_save_prefill_but_no_cache():
+    design = preset_design("h100-sxm", "llama-3-8b", prompt_length=8192.0)
+    shares = (0.0, 0.3, 0.6, 0.9)
+    costs = [
+        evaluate(with_values(design, request__prefix_hit_fraction=h)) for h in shares
+    ]
+    assert_falls([float(c.time_to_first_token) for c in costs], "time to first token")
+    assert_falls([float(c.energy_per_token) for c in costs], "energy")
+    caches = [float(c.memory.kv_bytes) for c in costs]
+    assert caches == pytest.approx([caches[0]] * len(caches))
+
+
+def test_older_node_is_larger_and_takes_more_energy():
+    design = preset_design("h100-sxm", "llama-3-8b")
+    nodes = [2e-9, 2.5e-9, 3e-9, 4e-9, 5e-9, 7e-9, 12e-9, 16e-9, 28e-9]
+    chips = [
+        silicon(with_values(design, chip__node=n).chip, load_technology())
+        for n in nodes
+    ]
+    for metric in ("area", "mac_energy_16bit", "delivery_energy"):
+        assert_rises([float(getattr(c, metric)) for c in chips], metric)
