@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from codesign.config.chips import load_chip as load_chip
     from codesign.config.design import build_design as build_design
     from codesign.config.models import load_model as load_model
-    from codesign.config.stacks import load_stack as load_stack
+    from codesign.config.chips import load_stack as load_stack
     from codesign.config.study import load_study as load_study
     from codesign.config.technology import load_technology as load_technology
     from codesign.core.checks import enable_x64 as enable_x64
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from codesign.cost.record import Cost as Cost
     from codesign.optimize import Result as Result
     from codesign.optimize import optimize as optimize
-    from codesign.optimize.pareto import pareto as pareto
     from codesign.optimize.sensitivity import elasticities as elasticities
     from codesign.serving.design import Design as Design
 
@@ -39,10 +38,9 @@ _HOMES = {
     "evaluate": "codesign.cost.evaluate",
     "load_chip": "codesign.config.chips",
     "load_model": "codesign.config.models",
-    "load_stack": "codesign.config.stacks",
+    "load_stack": "codesign.config.chips",
     "load_study": "codesign.config.study",
     "load_technology": "codesign.config.technology",
-    "pareto": "codesign.optimize.pareto",
 }
 _FOLDERS = {"optimize", "quality"}
 
@@ -60,7 +58,6 @@ __all__ = [
     "load_study",
     "load_technology",
     "optimize",
-    "pareto",
     "quality",
 ]
 

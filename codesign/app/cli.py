@@ -3,15 +3,13 @@
 Commands import what is slow when they run, so that ``--help`` answers at once.
 """
 
-import signal
 import sys
-from types import FrameType
 from typing import Annotated
 
 import typer
 
 from codesign.app.doctor import doctor
-from codesign.app.errors import guarded
+from codesign.app.errors import guarded, stop_on_signals
 from codesign.app.evaluate import evaluate
 from codesign.app.init import init
 from codesign.app.optimize import optimize
@@ -72,14 +70,9 @@ for _command in COMMANDS:
     app.command()(guarded(_command))
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """Ask to stop as Ctrl-C does, so that a killed run ends with the same code."""
-    raise KeyboardInterrupt
-
-
 def main() -> int:
     """Run the command that the arguments name."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    stop_on_signals()
     app()
     return 0
 

@@ -20,7 +20,7 @@ def doctor(*, as_json: Json = False) -> None:
     from codesign.app.start import start_jax
 
     start_jax()
-    facts = {
+    facts: dict[str, Any] = {
         "versions": versions(),
         "processors": os.cpu_count(),
         "devices": _devices(),
@@ -62,13 +62,10 @@ def _devices() -> str:
 
 
 def _folders() -> dict[str, str]:
-    import jax
-
     from codesign.app.start import cache_folder
     from codesign.config.catalogue import presets_directory
 
-    used = jax.config.jax_compilation_cache_dir or cache_folder()
-    return {"cache": str(used), "configs": str(presets_directory())}
+    return {"cache": str(cache_folder()), "configs": str(presets_directory())}
 
 
 def _presets() -> dict[str, int]:

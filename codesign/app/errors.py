@@ -5,8 +5,9 @@ A command -> the same command, which prints errors for people instead of raising
 
 import functools
 import inspect
-import sys
+import signal
 from collections.abc import Callable
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +15,10 @@ import typer
 from codesign.core.errors import CodesignError
 
 BUG, INFEASIBLE, INTERRUPTED = 1, 3, 4
+STOPPED = (
+    "Interrupted. Nothing was written in part; what was compiled is kept, and the "
+    "same command starts again."
+)
 
 Debug = Annotated[
     bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")
@@ -21,6 +26,27 @@ Debug = Annotated[
 _DEBUG = inspect.Parameter(
     "debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Debug
 )
+
+
+class _Stop:
+    """Whether somebody asked the program to end."""
+
+    asked = False
+
+
+def stop_on_signals() -> None:
+    """Let Ctrl-C and SIGTERM end a command in the same way, wherever it is.
+
+    A module in C that is being imported turns the exception into another one;
+    the note that it was asked for stays.
+    """
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        _Stop.asked = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
 
 
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
@@ -33,16 +59,15 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     def run(*args: Any, debug: bool = False, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
+        except (typer.Exit, typer.BadParameter, BrokenPipeError):
+            raise
         except CodesignError as error:
             complain(str(error))
             raise typer.Exit(error.exit_code) from error
-        except KeyboardInterrupt as error:
-            complain("Interrupted. The same command starts again; what was compiled")
-            complain("is kept, and files are only ever written whole.")
-            raise typer.Exit(INTERRUPTED) from error
-        except Exception as error:
-            if isinstance(error, typer.Exit | typer.BadParameter | BrokenPipeError):
-                raise
+        except (Exception, KeyboardInterrupt) as error:
+            if _Stop.asked or isinstance(error, KeyboardInterrupt):
+                complain(STOPPED)
+                raise typer.Exit(INTERRUPTED) from error
             complain(_bug_report(error, debug=debug))
             raise typer.Exit(BUG) from error
 
@@ -72,9 +97,3 @@ def _bug_report(error: Exception, *, debug: bool) -> str:
     text = str(error).partition("\n")[0]
     what = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return f"This is a bug in codesign: {what}\nRun it again with --debug to see where."
-
-
-def say(message: str) -> None:
-    """Print a line at once, before slow imports."""
-    typer.echo(message)
-    sys.stdout.flush()

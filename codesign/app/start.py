@@ -22,7 +22,7 @@ def start_jax() -> None:
     from codesign.core.checks import enable_x64
 
     enable_x64()
-    if jax.config.jax_compilation_cache_dir is None and _is_writable(cache_folder()):
+    if _is_writable(cache_folder()):
         jax.config.update("jax_compilation_cache_dir", str(cache_folder()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST_COMPILE)
     warnings.filterwarnings(

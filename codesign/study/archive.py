@@ -81,16 +81,18 @@ def study_from_dict(data: Mapping[str, Any], *, folder: Path) -> Study:
         baseline=from_plain(Design, data["baseline"]),
         baseline_text=data["baseline_text"],
         tune=tuple(data["tune"]),
-        free=tuple(
-            Variable(**{**entry, "choices": tuple(entry["choices"])})
-            for entry in data["free"]
-        ),
+        free=tuple(_variable(entry) for entry in data["free"]),
         minimize=data["minimize"],
         limits=tuple(Limit(**entry) for entry in data["limits"]),
         off=tuple(data["off"]),
         search=Search(**data["search"]),
         resolved=data["resolved"],
     )
+
+
+def _variable(data: Mapping[str, Any]) -> Variable:
+    found: dict[str, Any] = {**data, "choices": tuple(data["choices"])}
+    return Variable(**found)
 
 
 def variable_paths(study: Study) -> tuple[str, ...]:
@@ -123,14 +125,13 @@ def _rung_from_dict(data: Mapping[str, Any], paths: tuple[str, ...]) -> Rung:
 
 
 def _evidence(data: Mapping[str, Any]) -> Evidence:
-    return Evidence(
-        **{
-            **data,
-            "binding": tuple(Binding(**entry) for entry in data["binding"]),
-            "at_bound": tuple(data["at_bound"]),
-            "kkt": _number(data["kkt"]),
-        }
-    )
+    found: dict[str, Any] = {
+        **data,
+        "binding": tuple(Binding(**entry) for entry in data["binding"]),
+        "at_bound": tuple(data["at_bound"]),
+        "kkt": _number(data["kkt"]),
+    }
+    return Evidence(**found)
 
 
 def _number(value: Any) -> Any:

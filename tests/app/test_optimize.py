@@ -11,6 +11,7 @@ from pathlib import Path
 import jax
 import pytest
 
+from codesign.config.catalogue import find_preset
 from codesign.config.design import load_design
 from codesign.config.study import load_study
 from codesign.study.runs import load_run
@@ -111,11 +112,15 @@ def test_report_can_be_drawn_again(searched: Searched, tmp_path: Path):
     assert "small" in page.read_text(encoding="utf-8")
 
 
-def test_json_is_the_saved_result(searched: Searched, tmp_path: Path):
-    folder = tmp_path / "run"
-    done = invoke(
-        "optimize", searched.study, "--json", "--quiet", "--seed=1", "--out", folder
-    )
+def test_study_beside_its_files_gives_the_same_answer_as_json(
+    searched: Searched, tmp_path: Path
+):
+    chip = find_preset("chips", "h100-sxm").read_text(encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text(chip, encoding="utf-8")
+    text = searched.study.read_text(encoding="utf-8").replace("h100-sxm", "mine.yaml")
+    file, folder = tmp_path / "study.yaml", tmp_path / "run"
+    file.write_text(text, encoding="utf-8")
+    done = invoke("optimize", file, "--json", "--quiet", "--seed=1", "--out", folder)
     assert done.exit_code == 0
     assert done.stderr == ""
     printed = json.loads(done.stdout)
@@ -123,6 +128,9 @@ def test_json_is_the_saved_result(searched: Searched, tmp_path: Path):
     objectives = [rung["objective"] for rung in printed["rungs"]]
     before = [rung["objective"] for rung in searched.data("result.json")["rungs"]]
     assert objectives == pytest.approx(before, rel=1e-9)
+    assert (folder / "inputs" / "mine.yaml").is_file()
+    (tmp_path / "mine.yaml").unlink()
+    assert load_study(folder / "resolved.yaml").name == "small"
 
 
 def test_limits_that_cannot_be_kept_are_named(searched: Searched, tmp_path: Path):
@@ -138,37 +146,25 @@ def test_limits_that_cannot_be_kept_are_named(searched: Searched, tmp_path: Path
     assert (folder / "report.html").is_file()
 
 
-def test_study_names_files_beside_it(small_study: Path, tmp_path: Path):
-    from codesign.config.catalogue import find_preset
-
-    chip = find_preset("chips", "h100-sxm").read_text(encoding="utf-8")
-    (tmp_path / "mine.yaml").write_text(chip, encoding="utf-8")
-    text = small_study.read_text(encoding="utf-8").replace("h100-sxm", "mine.yaml")
-    file = tmp_path / "study.yaml"
-    file.write_text(text, encoding="utf-8")
-    folder = tmp_path / "run"
-    done = invoke("optimize", file, "--quiet", "--starts=2", "--out", folder)
-    assert done.exit_code in (0, 3), done.output
-    assert (folder / "inputs" / "mine.yaml").is_file()
-    assert load_study(folder / "resolved.yaml").name == "small"
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("number", "after"), [(signal.SIGINT, "optimize"), (signal.SIGTERM, "minimize")]
+)
 def test_interrupted_search_leaves_no_folder(
-    *, number: signal.Signals, small_study: Path, tmp_path: Path
+    *, number: signal.Signals, after: str, small_study: Path, tmp_path: Path
 ):
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "codesign", "optimize", str(small_study)]
     with subprocess.Popen(
-        [*command, "--out", str(folder), "--set", "search.starts=64"],
+        [*command, "--out", str(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as running:
         assert running.stdout is not None
-        running.stdout.readline()
-        time.sleep(0.5)
+        while after not in running.stdout.readline():
+            pass
+        time.sleep(0.2)
         running.send_signal(number)
         _, errors = running.communicate(timeout=120)
     assert running.returncode == 4, errors

@@ -75,7 +75,7 @@ def test_unknown_path_names_itself_and_known_ones(path: str):
 
 
 def test_nearest_names_come_first():
-    assert nearest("h100", ["a100", "h100-sxm", "tpu-v4"])[0] == "h100-sxm"
+    assert nearest("h100-smx", ["a100", "h100-sxm", "tpu-v4"])[0] == "h100-sxm"
     assert nearest("zzz", ["a100"]) == []
 
 

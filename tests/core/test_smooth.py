@@ -42,12 +42,10 @@ def test_hard_max_and_min_are_exact(values: list[float]):
     assert float(smooth_min(*values, sharpness=None)) == pytest.approx(min(values))
 
 
-@given(VALUES, SHARPNESS, st.floats(min_value=1e-6, max_value=1e6))
-def test_smooth_max_scales_with_its_values(
-    values: list[float], sharpness: float, *, factor: float = 2.0
-):
-    plain = smooth_max(*values, sharpness=sharpness)
-    scaled = smooth_max(*(factor * v for v in values), sharpness=sharpness)
+@given(VALUES, st.floats(min_value=1e-6, max_value=1e6))
+def test_smooth_max_scales_with_its_values(values: list[float], factor: float):
+    plain = smooth_max(*values, sharpness=256.0)
+    scaled = smooth_max(*(factor * v for v in values), sharpness=256.0)
     assert float(scaled) == pytest.approx(factor * float(plain))
 
 

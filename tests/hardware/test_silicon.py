@@ -1,0 +1,181 @@
+"""Area, yield, price and energy of a chip against sums by hand."""
+
+import numpy as np
+import pytest
+
+from codesign.config.chips import load_chip
+from codesign.config.technology import load_technology
+from codesign.core.paths import set_path
+from codesign.hardware.anchor import anchor_chip, zero_anchor
+from codesign.hardware.chip import Chip, Published
+from codesign.hardware.silicon import (
+    area_parts,
+    chip_clock,
+    chip_price,
+    die_yield,
+    silicon,
+)
+from codesign.technology.constants import Technology
+
+MM2 = 1e-6
+
+
+@pytest.fixture(scope="module")
+def technology() -> Technology:
+    return load_technology()
+
+
+@pytest.fixture(scope="module")
+def chip() -> Chip:
+    """An H100 without what is published of it."""
+    return load_chip("h100-sxm").replace(anchor=zero_anchor())
+
+
+def changed(chip: Chip, **values: float) -> Chip:
+    """The chip with values at paths, ``__`` for the dot."""
+    for name, value in values.items():
+        chip = set_path(chip, name.replace("__", "."), value=value)
+    return chip
+
+
+def test_area_of_an_h100_by_hand(chip: Chip, technology: Technology):
+    """270 000 MACs of 671 um^2 and 116 MiB, scaled from N7 to N4, over the fill."""
+    macs = 989e12 / (2 * 1.83e9)
+    formats = 1 + 0.08 * float(chip.compute.num_extra_formats)
+    compute = macs * 671e-12 * formats * 0.655 / 0.328
+    fast = float(chip.sram.fast_fraction)
+    per_mebibyte = 0.62 * (1 - fast) + 2.02 * fast
+    memory = 116 * per_mebibyte * MM2 * 0.778 / 0.328
+    phy = 5 * 15 * MM2 + 450e9 / 25e9 * 1.55 * MM2
+    parts = [float(part) for part in area_parts(chip, technology)]
+    assert parts == pytest.approx([compute, memory, phy], rel=0.01)
+
+
+def test_yield_of_a_large_die_with_and_without_repair(
+    chip: Chip, technology: Technology
+):
+    """814 mm^2 at 0.1 defects per cm^2: 0.49 without, 0.82 with 75 % repairable."""
+    fab = technology.fab
+    bare = technology.replace(fab=fab.replace(repairable_fraction=0.0))
+    area = {"die_area": 814 * MM2}
+    assert float(die_yield(chip, bare, **area)) == pytest.approx(0.49, abs=0.01)
+    assert float(die_yield(chip, technology, **area)) == pytest.approx(0.82, abs=0.01)
+    poisson = bare.replace(fab=bare.fab.replace(yield_clustering=1e6))
+    assert float(die_yield(chip, poisson, **area)) == pytest.approx(
+        np.exp(-8.14 * 0.1), rel=1e-4
+    )
+
+
+def test_tiny_die_yields_fully(chip: Chip, technology: Technology):
+    assert float(die_yield(chip, technology, die_area=1e-12)) == pytest.approx(1.0)
+
+
+def test_price_by_hand(chip: Chip, technology: Technology):
+    """63 gross dies of a 17 000 USD wafer, 80 GB, an interposer, test, margin."""
+    area = 814 * MM2
+    found = chip_price(chip, technology, area=area, yielded=0.82)
+    usable, pitch = 290e-3, (np.sqrt(area) + 0.2e-3) ** 2
+    gross = np.pi * usable**2 / (4 * pitch) - np.pi * usable / np.sqrt(2 * pitch)
+    assert gross == pytest.approx(57, abs=8)
+    dies = 16988 / (gross * 0.82)
+    interposer = 0.33 / MM2 * (1.5 * area + 5 * 160 * MM2)
+    memory = float(chip.dram.price) * 80e9
+    bill = (dies + interposer) / 0.95 + memory + 500 + 0.2 * 700
+    assert float(found) == pytest.approx(bill / (1 - 0.85), rel=1e-3)
+
+
+def test_two_dies_of_half_the_area_yield_better(chip: Chip, technology: Technology):
+    whole = silicon(chip, technology)
+    halves = silicon(changed(chip, dies=2.0), technology)
+    assert float(halves.area) == pytest.approx(float(whole.area))
+    assert float(halves.yield_fraction) > float(whole.yield_fraction)
+    assert float(halves.price) < float(whole.price)
+    assert float(halves.edge_available) == pytest.approx(
+        np.sqrt(2) * float(whole.edge_available)
+    )
+
+
+def test_peak_rate_and_clock_of_an_h100(chip: Chip, technology: Technology):
+    built = silicon(chip, technology)
+    assert float(built.peak_compute) == pytest.approx(989e12)
+    assert float(chip_clock(chip)) == pytest.approx(1.83e9)
+
+
+def test_energy_and_clock_follow_the_voltage(chip: Chip, technology: Technology):
+    low, high = (silicon(changed(chip, voltage=v), technology) for v in (0.70, 0.90))
+    square = (0.90 / 0.70) ** 2
+    for name in ("mac_energy_16bit", "delivery_energy", "path_energy", "active_power"):
+        ratio = float(getattr(high, name)) / float(getattr(low, name))
+        assert ratio == pytest.approx(square), name
+    assert float(high.dram_energy) == pytest.approx(float(low.dram_energy))
+    assert float(high.clock / low.clock) == pytest.approx(
+        (0.55 / 0.35) ** 1.3 * 0.70 / 0.90
+    )
+
+
+def test_node_moves_logic_and_sram_but_no_phy(chip: Chip, technology: Technology):
+    new = area_parts(chip, technology)
+    old = area_parts(changed(chip, node=7e-9), technology)
+    assert float(old[0] / new[0]) == pytest.approx(1.0 / 0.655)
+    assert float(old[1] / new[1]) == pytest.approx(1.0 / 0.778)
+    assert float(old[2]) == pytest.approx(float(new[2]))
+
+
+def test_resident_byte_costs_more_in_a_larger_chip(chip: Chip, technology: Technology):
+    sizes = [1e6, 1e8, 1e10]
+    energies = [
+        float(silicon(changed(chip, sram__capacity=s), technology).resident_energy)
+        for s in sizes
+    ]
+    assert energies == sorted(energies)
+
+
+def test_sram_bandwidth_is_bounded_by_size_and_clock(
+    chip: Chip, technology: Technology
+):
+    wanted = changed(chip, sram__bandwidth=1e18, sram__capacity=100e6)
+    built = silicon(wanted, technology)
+    share = float(technology.sram.bandwidth_fraction)
+    assert float(built.sram_bandwidth) == pytest.approx(share * 100e6 * 1.83e9)
+    less = silicon(changed(chip, sram__bandwidth=1e12), technology)
+    assert float(less.sram_bandwidth) == pytest.approx(1e12)
+
+
+def nothing_known() -> Published:
+    return Published(
+        area=np.nan,
+        static_power=np.nan,
+        sustained_compute=np.nan,
+        sram_bandwidth=np.nan,
+        price=np.nan,
+    )
+
+
+def test_anchor_of_a_chip_of_which_nothing_is_known_is_zero(
+    chip: Chip, technology: Technology
+):
+    anchor = anchor_chip(chip, nothing_known(), technology=technology).anchor
+    for name in ("area", "static_power", "mac_energy", "price"):
+        assert float(getattr(anchor, name)) == 0.0, name
+
+
+def test_anchor_is_the_logarithm_of_published_over_derived(
+    chip: Chip, technology: Technology
+):
+    known = nothing_known().replace(area=500 * MM2, price=7000.0)
+    found = anchor_chip(chip, known, technology=technology)
+    bare = silicon(chip, technology)
+    assert float(found.anchor.area) == pytest.approx(np.log(500 * MM2 / bare.area))
+    built = silicon(found, technology)
+    assert float(built.area) == pytest.approx(500 * MM2)
+    assert float(built.price) == pytest.approx(7000.0)
+
+
+def test_residual_carries_over_to_a_changed_chip(technology: Technology):
+    given = load_chip("h100-sxm")
+    larger = changed(given, compute__macs=2 * given.compute.macs)
+    anchored, derived = (
+        silicon(c, technology).area
+        for c in (larger, larger.replace(anchor=zero_anchor()))
+    )
+    assert float(np.log(anchored / derived)) == pytest.approx(float(given.anchor.area))
