@@ -6,7 +6,7 @@
 import math
 from collections.abc import Iterator
 
-from codesign.optimize.result import Result
+from codesign.optimize.result import Binding, Result
 from codesign.report.breakdown import levers
 from codesign.report.tables import (
     Table,
@@ -19,6 +19,7 @@ from codesign.report.texts import number, percent
 SHOWN_LEVERS = 10
 FEWEST_RUNGS = 3  # as given, tuned, co-designed: more make a ladder
 ONE_PERCENT = math.log(1.01)
+DIFFERENCE = "quality."  # limits on it are differences, the others ratios
 LEAST_SHARE = 1e-9
 LEAST_PRICE = 1e-4  # d ln objective / d ln limit below which a limit holds nothing
 
@@ -40,19 +41,29 @@ def binding_table(result: Result) -> Table:
     rows = [
         (
             limit.name,
-            percent(math.expm1(limit.slack)),
+            _room(limit),
             _signed(math.expm1(-limit.price * ONE_PERCENT)),
         )
         for limit in found
         if limit.price > LEAST_PRICE
     ]
     met = [limit.name for limit in found if limit.price <= LEAST_PRICE]
+    notes = [f"Met without a price: {', '.join(met)}."] if met else []
+    if any(limit.name.startswith(DIFFERENCE) for limit in found):
+        notes.append("A limit on quality is loosened by 0.01 instead.")
     return Table(
         title="Limits that bind",
         columns=("limit", "room left", "objective per 1 % looser"),
         rows=tuple(rows),
-        note=f"Met without a price: {', '.join(met)}." if met else "",
+        note=" ".join(notes),
     )
+
+
+def _room(limit: Binding) -> str:
+    """Distance to a limit: a share of it, or a difference where it may be zero."""
+    if limit.name.startswith(DIFFERENCE):
+        return number(limit.slack)
+    return percent(math.expm1(limit.slack))
 
 
 def levers_table(result: Result) -> Table:
@@ -77,9 +88,10 @@ def closing_lines(result: Result) -> Iterator[str]:
         f"{percent(best.agreement)} of the starts within 0.1 % of it"
     )
     if evidence is not None:
-        edges = ", ".join(evidence.at_bound) or "none"
         yield f"          KKT residual {number(evidence.kkt)} of the gradient"
-        yield f"bounds    {edges}"
+        edges = evidence.at_bound or ("no variable is at a bound",)
+        for index, edge in enumerate(edges):
+            yield f"{'' if index else 'bounds':10}{edge}"
     yield f"duration  {result.seconds:.1f} s"
 
 

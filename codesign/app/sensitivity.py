@@ -39,7 +39,6 @@ def sensitivity(
     start_jax()
     from codesign.app.output import console, print_json, show_table, versions
     from codesign.optimize.sensitivity import elasticities
-    from codesign.report.breakdown import lever_group
     from codesign.report.tables import Table
     from codesign.report.texts import number
 
@@ -51,8 +50,8 @@ def sensitivity(
     order = sorted(found, key=lambda path: -abs(found[path]))
     table = Table(
         title=f"{flags.text()}\n{of}: change per 1 % more of a parameter",
-        columns=("parameter", "kind", "change [%]"),
-        rows=tuple((p, lever_group(p), number(found[p])) for p in order[:top]),
+        columns=("parameter", "change [%]"),
+        rows=tuple((path, number(found[path])) for path in order[:top]),
         note=f"{len(order)} parameters are not zero; --json prints all.",
     )
     show_table(console(), table)

@@ -3,22 +3,14 @@
 Design found -> multipliers, KKT residual, variables at bounds, elasticities.
 """
 
-from functools import partial
-
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from scipy.optimize import nnls
 
 from codesign.optimize.discrete import Mask
-from codesign.optimize.problem import (
-    Problem,
-    Theta,
-    cpu_options,
-    values_and_constraints,
-)
+from codesign.optimize.problem import Theta
 from codesign.optimize.result import Binding, Evidence
+from codesign.optimize.search import Engine
 from codesign.optimize.space import Floats, Space
 from codesign.serving.design import Design
 
@@ -28,7 +20,7 @@ NO_PRICE = 1e-4
 
 
 def gather_evidence(
-    problem: Problem, space: Space, *, values: Floats, mask: Mask, theta: Theta
+    engine: Engine, theta: Theta, *, values: Floats, mask: Mask
 ) -> Evidence:
     """KKT evidence at a legal design.
 
@@ -40,16 +32,14 @@ def gather_evidence(
     Source: Nocedal and Wright, Numerical Optimization, chapter 12; envelope
     theorem.
     """
+    problem, space = engine.problem, engine.space
     point = space.encode(values)
-    pull = jax.jit(partial(_pull_back, problem=problem), compiler_options=cpu_options())
-    count = len(problem.constraint_names) + 1
     rows = [
-        jax.device_get(pull(jnp.asarray(point), theta, weights=row))
-        for row in np.eye(count)
+        engine.pull_back(values, theta, weights=row)
+        for row in np.eye(len(problem.constraint_names) + 1)
     ]
-    outputs = rows[0][0]
+    constraints = rows[0][0][1:]
     by_point = np.stack([row[1] for row in rows])
-    constraints = outputs[1:]
     by_value = by_point / (space.high - space.low)
     continuous = mask & ~space.coarse
     at_low, at_high = continuous & (point < EDGE), continuous & (point > 1 - EDGE)
@@ -65,31 +55,16 @@ def gather_evidence(
         Binding(names[i], float(-constraints[i]), float(prices[k]))
         for k, i in enumerate(active)
     ]
-    weights = np.zeros(len(outputs))
+    weights = np.zeros(len(rows))
     weights[0] = 1.0
     weights[1 + active] = prices[: len(active)]
-    by_design = jax.device_get(pull(jnp.asarray(point), theta, weights=weights))[2]
+    by_design = engine.pull_back(values, theta, weights=weights)[2]
     return Evidence(
         binding=tuple(sorted(binding, key=lambda b: -b.price)),
         kkt=float(residual / max(np.linalg.norm(slope), 1e-12)),
         at_bound=_bounds(space, point, mask=mask),
         elasticities=_elasticities(by_design, theta.design, free=space.paths),
     )
-
-
-def _pull_back(
-    point: Array, theta: Theta, *, weights: Array, problem: Problem
-) -> tuple[Array, Array, Design]:
-    """Objective and constraints, and the gradient of their weighted sum."""
-
-    def outputs(point: Array, design: Design) -> Array:
-        objective, constraints = values_and_constraints(
-            problem, point, theta=theta.replace(design=design), sharpness=None
-        )
-        return jnp.concatenate([objective[None], constraints])
-
-    both, transpose = jax.vjp(outputs, point, theta.design)
-    return (both, *transpose(jnp.asarray(weights)))
 
 
 def _multipliers(columns: list[Floats], slope: Floats) -> tuple[Floats, float]:

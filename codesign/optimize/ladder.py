@@ -61,6 +61,7 @@ class Climber:
             schedule=Schedule(),
         )
         self.theta = self._theta(None)
+        self.engine.compile(self.space.values_of(study.baseline), self.theta)
         self._quality = jax.jit(
             partial(quality, reference=study.baseline.model, constants=self.constants)
         )
@@ -184,11 +185,7 @@ def _result(
 ) -> Result:
     best = rungs[-1]
     evidence = gather_evidence(
-        climber.problem,
-        climber.space,
-        values=best.values,
-        mask=mask,
-        theta=climber.theta,
+        climber.engine, climber.theta, values=best.values, mask=mask
     )
     return Result(
         study=climber.study,

@@ -3,8 +3,8 @@
 Variables and parameters of a problem -> logarithmic objective and constraints.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,6 @@ from codesign.quality.constants import QualityConstants
 from codesign.quality.validity import Validity
 from codesign.serving.design import Design
 
-Compiled = Callable[..., tuple[Array, Array]]
 CPU_OPTIONS = {"xla_cpu_use_fusion_emitters": False}
 
 
@@ -130,7 +129,7 @@ def build_theta(
     )
 
 
-def hard_evaluator(problem: Problem) -> Compiled:
+def hard_evaluator(problem: Problem) -> Any:
     """Jitted hard objective and constraints of a batch of points."""
 
     def one(point: Array, theta: Theta) -> tuple[Array, Array]:
@@ -138,6 +137,28 @@ def hard_evaluator(problem: Problem) -> Compiled:
 
     batch = jax.vmap(one, in_axes=(0, None))
     return jax.jit(batch, compiler_options=cpu_options())
+
+
+def puller(problem: Problem) -> Any:
+    """Jitted hard outputs at a point, and the gradient of their weighted sum.
+
+    Takes point, parameters and weights of the objective and each constraint;
+    the gradient is in the point and in every leaf of the baseline design.
+    """
+
+    def pull(
+        point: Array, theta: Theta, *, weights: Array
+    ) -> tuple[Array, Array, Design]:
+        def outputs(point: Array, design: Design) -> Array:
+            objective, constraints = values_and_constraints(
+                problem, point, theta=theta.replace(design=design), sharpness=None
+            )
+            return jnp.concatenate([objective[None], constraints])
+
+        both, transpose = jax.vjp(outputs, point, theta.design)
+        return (both, *transpose(weights))
+
+    return jax.jit(pull, compiler_options=cpu_options())
 
 
 def cpu_options() -> dict[str, bool]:

@@ -22,8 +22,9 @@ from codesign.optimize.discrete import (
     scatter,
 )
 from codesign.optimize.lagrangian import Lanes, Schedule, Start, descender
-from codesign.optimize.problem import Problem, Theta, hard_evaluator
+from codesign.optimize.problem import Problem, Theta, hard_evaluator, puller
 from codesign.optimize.space import Floats, Space
+from codesign.serving.design import Design
 
 GROUP = 64  # lanes whose arrays fit in the cache together
 ELITE = 32
@@ -84,6 +85,28 @@ class Engine:
         self.schedule = schedule
         self._descend = descender(problem, schedule)
         self._hard = hard_evaluator(problem)
+        self._pull = puller(problem)
+
+    def compile(self, values: Floats, theta: Theta) -> None:
+        """Compile all functions at once, each in a thread, by a call at a design."""
+        fixed = np.zeros(values.shape, bool)
+        weights = np.zeros(len(self.problem.constraint_names) + 1)
+        calls = (
+            lambda: self.descend(values[None], theta, free=fixed[None]),
+            lambda: self.evaluate(values[None], theta),
+            lambda: self.pull_back(values, theta, weights=weights),
+        )
+        with ThreadPoolExecutor(len(calls)) as pool:
+            for done in [pool.submit(call) for call in calls]:
+                done.result()
+
+    def pull_back(
+        self, values: Floats, theta: Theta, *, weights: Floats
+    ) -> tuple[Floats, Floats, Design]:
+        """Objective and constraints, and the gradient of their weighted sum."""
+        return jax.device_get(
+            self._pull(self.space.encode(values), theta, weights=weights)
+        )
 
     def descend(
         self, values: Floats, theta: Theta, *, free: Mask, margin: float = 0.0

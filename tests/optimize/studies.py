@@ -58,6 +58,7 @@ def quick_search() -> Iterator[None]:
         "SCALES": np.tile(np.geomspace(0.03, 1e-4, 8), ROUNDS // 8),
         "descender": cache(search.descender),
         "hard_evaluator": cache(search.hard_evaluator),
+        "puller": cache(search.puller),
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in shorter.items():
