@@ -1,13 +1,22 @@
 """A small study that holds every kind of variable, and a search that is quick."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+from codesign.config.study import Study, load_study
+from codesign.optimize.ladder import Climber
+from codesign.optimize.problem import Theta
+from codesign.optimize.result import Rung
+from codesign.optimize.search import Found
+from codesign.optimize.space import Floats
 
 TEXT = """\
 name: small
@@ -39,30 +48,108 @@ subject_to:
   - quality.gap <= 0
 search: {starts: 16, seed: 0}
 """
+TPOT = 0  # place of the limit on time per output token
+CHIP = ("chip.", "system.", "deployment.")
+EVERYTHING = (*CHIP, "model.")
 ROUNDS, COPIES, LANES = 24, 16, 16
+
+
+def load_small(folder: Path, *overrides: str) -> Study:
+    """The small study, some of its entries changed."""
+    path = folder / "small.yaml"
+    path.write_text(TEXT, encoding="utf-8")
+    return load_study(path, overrides=overrides)
+
+
+@cache
+def _compiled_once() -> dict[str, Any]:
+    search = import_module("codesign.optimize.search")
+    names = ("descender", "hard_evaluator", "puller")
+    return {name: cache(getattr(search, name)) for name in names}
 
 
 @contextmanager
 def quick_search() -> Iterator[None]:
-    """Short schedules and few trials; equal problems share their compilation.
+    """Short schedules and few trials; equal problems are compiled once.
 
-    Nothing but the amount of work changes, and what is not compiled twice.
+    The method stays as it is, only the amount of its work changes.
     """
     search, climbing = (
         import_module(f"codesign.optimize.{name}") for name in ("search", "ladder")
     )
-    shorter: dict[str, Any] = {
+    changes: dict[str, Any] = {
         "GROUP": LANES,
         "POLISH_COPIES": COPIES,
         "POLISH_ROUNDS": ROUNDS,
         "SCALES": np.tile(np.geomspace(0.03, 1e-4, 8), ROUNDS // 8),
-        "descender": cache(search.descender),
-        "hard_evaluator": cache(search.hard_evaluator),
-        "puller": cache(search.puller),
+        **_compiled_once(),
     }
+    schedule = partial(import_module("codesign.optimize.lagrangian").Schedule, rounds=8)
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in shorter.items():
+        for name, value in changes.items():
             patch.setattr(search, name, value)
-        schedule = partial(climbing.Schedule, rounds=8, steps=40)
-        patch.setattr(climbing, "Schedule", schedule)
+        patch.setattr(climbing, "Schedule", partial(schedule, steps=40))
         yield
+
+
+@dataclass(frozen=True)
+class Small:
+    """The small study with its compiled engine and its first two rungs."""
+
+    climber: Climber
+    given: Rung
+    tuned: Rung
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Dotted paths of the variables."""
+        return self.climber.space.paths
+
+    def mask(self, *paths: str) -> np.ndarray:
+        """Exactly the named variables, without the governor's."""
+        unknown = set(paths) - set(self.paths)
+        assert not unknown
+        return np.array([path in paths for path in self.paths])
+
+    def start(self, **changes: float) -> Floats:
+        """Values of the tuned baseline with some replaced; names end the paths."""
+        values = self.tuned.values.copy()
+        for name, value in changes.items():
+            (place,) = [
+                i for i, path in enumerate(self.paths) if path.endswith(f".{name}")
+            ]
+            values[place] = value
+        return values
+
+    def theta(self, *, time: float | None = None) -> Theta:
+        """Parameters with only the limit on time, none on the baseline."""
+        bounds = [
+            1e9 if limit.baseline else (limit.value or 0.0)
+            for limit in self.climber.study.limits
+        ]
+        if time is not None:
+            bounds[TPOT] = time
+        return self.climber.theta.replace(bounds=np.array(bounds))
+
+    def climb(self, *, prefixes: Sequence[str], seed: int = 0) -> Rung:
+        """The rung that a search from the tuned baseline reaches."""
+        self.climber.rng = np.random.default_rng(seed)
+        mask = self.climber.space.select(prefixes)
+        return self.climber.climb("rung", mask=mask, known=self.tuned.values[None])
+
+    def search(
+        self, mask: np.ndarray, *, theta: Theta, known: Floats, seed: int = 0
+    ) -> Found:
+        """Outcome of one search over exactly the masked variables."""
+        return self.climber.engine.search(
+            theta,
+            mask=mask,
+            known=known[None],
+            rng=np.random.default_rng(seed),
+            progress=lambda _: None,
+        )
+
+
+def with_starts(study: Study, starts: int) -> Study:
+    """The study with another number of starts."""
+    return replace(study, search=replace(study.search, starts=starts))

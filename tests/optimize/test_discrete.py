@@ -1,0 +1,123 @@
+"""Pools of legal designs, and the moves that make new ones."""
+
+import numpy as np
+import pytest
+
+from codesign.config.study import Study
+from codesign.optimize.discrete import Pool, mutate, neighbours, scatter
+from codesign.optimize.space import Space, build_space
+
+COUNT = 64
+
+
+def pool(*rows: tuple[float, float, float]) -> Pool:
+    """Designs as (value, objective, violation)."""
+    columns = np.array(rows, float)
+    return Pool(
+        values=columns[:, :1],
+        objective=columns[:, 1],
+        violation=columns[:, 2],
+        excess=np.maximum(columns[:, 2], 0.0),
+    )
+
+
+@pytest.fixture(scope="module")
+def space(study: Study) -> Space:
+    return build_space(study)
+
+
+@pytest.fixture(scope="module")
+def relaxed(space: Space) -> np.ndarray:
+    rng = np.random.default_rng(5)
+    return space.decode(rng.uniform(0.05, 0.95, size=(8, len(space.paths))))
+
+
+@pytest.fixture(scope="module")
+def legal(space: Space, relaxed: np.ndarray) -> np.ndarray:
+    return space.round(relaxed, mask=np.ones(len(space.paths), bool))
+
+
+def test_feasible_designs_come_first_then_the_least_violation():
+    found = pool((1, 0.5, 0.2), (2, 2.0, -0.1), (3, 1.0, 5e-7), (4, 0.1, 0.1))
+    assert found.order().tolist() == [2, 1, 3, 0]
+
+
+def test_a_penalty_weighs_violation_against_the_objective():
+    found = pool((1, 0.0, 0.1), (2, 0.5, 0.0))
+    assert found.order(1.0).tolist() == [0, 1]
+    assert found.order(10.0).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("penalty", [np.inf, 3.0])
+def test_designs_that_cannot_be_evaluated_come_last(penalty: float):
+    found = Pool(
+        values=np.array([[1.0], [2.0], [3.0]]),
+        objective=np.array([np.nan, 3.0, -np.inf]),
+        violation=np.array([np.inf, 0.0, np.inf]),
+        excess=np.array([np.inf, 0.0, np.inf]),
+    )
+    assert found.order(penalty)[0] == 1
+
+
+def test_join_keeps_each_design_once():
+    first, second = pool((1, 1.0, 0.0), (2, 2.0, 0.0)), pool((2, 2.0, 0.0), (3, 0, 0))
+    both = first.join(second)
+    assert sorted(both.values[:, 0]) == pytest.approx([1, 2, 3])
+    assert both.best(1).values[0, 0] == pytest.approx(3)
+
+
+def test_join_tells_small_numbers_apart():
+    first, second = pool((4e-13, 1.0, 0.0)), pool((5e-13, 0.5, 0.0))
+    assert len(first.join(second).values) == 2
+
+
+def test_distinct_keeps_few_of_one_combination():
+    rows = [(1.0, float(i), 0.0) for i in range(10)] + [(2.0, 50.0, 0.0)]
+    kept = pool(*rows).distinct(8, columns=np.array([True]), penalty=np.inf)
+    assert 2.0 in kept.values[:, 0]
+    assert np.sum(kept.values[:, 0] < 1.5) < 8
+
+
+@pytest.mark.parametrize("make", [neighbours, scatter])
+def test_new_combinations_are_legal_where_they_are_held(
+    make: object, space: Space, relaxed: np.ndarray
+):
+    mask = np.ones(len(space.paths), bool)
+    held = space.coarse | (space.fine if make is scatter else False)
+    rng = np.random.default_rng(1)
+    found = make(space, relaxed, mask=mask, count=COUNT, rng=rng)
+    assert found.shape == (COUNT, len(space.paths))
+    again = space.round(found, mask=mask)
+    np.testing.assert_array_equal(found[:, held], again[:, held])
+    nearest = space.round(relaxed, mask=mask)
+    np.testing.assert_array_equal(found[: len(relaxed), held], nearest[:, held])
+    assert len(np.unique(found[:, held], axis=0)) > len(relaxed)
+
+
+def test_mutations_are_legal_and_touch_only_what_is_free(
+    space: Space, legal: np.ndarray
+):
+    mask = space.select(("deployment.", "model."))
+    rng = np.random.default_rng(2)
+    trials = mutate(space, legal, mask=mask, scale=0.02, copies=40, rng=rng)
+    parents = legal.repeat(40, axis=0)
+    np.testing.assert_array_equal(trials[:, ~mask], parents[:, ~mask])
+    np.testing.assert_array_equal(space.round(trials, mask=mask), trials)
+    moved = np.any(trials != parents, axis=0)
+    assert np.all(moved[mask])
+
+
+def test_one_seed_gives_one_set_of_moves(space: Space, legal: np.ndarray):
+    mask = np.ones(len(space.paths), bool)
+    first, second = (
+        mutate(
+            space,
+            legal,
+            mask=mask,
+            scale=0.02,
+            copies=5,
+            rng=np.random.default_rng(3),
+        )
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(first, second)
