@@ -152,10 +152,8 @@ class Engine:
 
     def _parallel(self, function: Callable[..., Any], groups: list[Any]) -> list[Any]:
         """The compiled function on every group, one thread per core."""
-        first = jax.device_get(function(*groups[0]))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            rest = pool.map(lambda g: jax.device_get(function(*g)), groups[1:])
-            return [first, *rest]
+            return list(pool.map(lambda g: jax.device_get(function(*g)), groups))
 
     def search(
         self,
@@ -168,16 +166,19 @@ class Engine:
     ) -> Found:
         """Best legal designs when the masked variables are free.
 
-        Starts are the known designs and random points; the known designs stay
-        in the pool, so the result is never worse than they are.
+        Starts are the known designs and random points, half as many lanes refine
+        the best of them; the known designs stay in the pool, so the result is
+        never worse than they are.
         """
         log = Log(progress)
-        space, everything = self.space, np.ones((self.starts, 1), bool)
+        space, count = self.space, max(self.starts // 2, 1)
         pool = self.evaluate(
             np.concatenate([known, space.round(known, mask=mask)]), theta
         )
         lanes = self.descend(
-            self._starts(known, mask=mask, rng=rng), theta, free=everything & mask
+            self._starts(known, mask=mask, rng=rng),
+            theta,
+            free=np.tile(mask, (self.starts, 1)),
         )
         relaxed = _feasible_objective(lanes)
         best = float(np.min(relaxed))
@@ -188,11 +189,11 @@ class Engine:
         seeds, bound = self._sorted_values(lanes), np.inf
         for stage in ("choices", "neighbours", "integers"):
             held = mask & (space.coarse | (space.fine & (stage == "integers")))
-            fixed = neighbours(space, seeds, mask=mask, count=self.starts, rng=rng)
+            fixed = neighbours(space, seeds, mask=mask, count=count, rng=rng)
             if stage == "integers":
-                fixed = scatter(space, seeds, mask=held, count=self.starts, rng=rng)
+                fixed = scatter(space, seeds, mask=held, count=count, rng=rng)
             lanes = self.descend(
-                fixed, theta, free=everything & mask & ~held, margin=MARGIN
+                fixed, theta, free=np.tile(mask & ~held, (count, 1)), margin=MARGIN
             )
             reached = space.decode(np.asarray(lanes.points))
             legal = space.round(np.where(held, fixed, reached), mask=mask)

@@ -1,0 +1,172 @@
+"""Rungs: none worse than where it starts, each changing only what it may."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from codesign.core.paths import get_path
+from codesign.cost.evaluate import evaluate
+from codesign.optimize.ladder import optimize
+from codesign.optimize.result import Result, Rung
+from tests.helpers import assert_trees_close
+from tests.optimize.studies import load_small
+
+NAMES = ["as given", "tuned", "formats", "model", "hardware", "alternating", "joint"]
+LEGAL = 1e-5
+SLACK = 1 + 1e-6
+
+
+@pytest.fixture(scope="module")
+def rungs(climbed: Result) -> dict[str, Rung]:
+    return {rung.name: rung for rung in climbed.rungs}
+
+
+def changed(result: Result, rung: Rung) -> set[str]:
+    """Free variables in which a rung differs from the baseline."""
+    return {
+        v.path
+        for v in result.study.free
+        if get_path(rung.design, v.path)
+        != pytest.approx(get_path(result.study.baseline, v.path))
+    }
+
+
+def test_rungs_stand_in_order(climbed: Result):
+    assert [rung.name for rung in climbed.rungs] == NAMES
+    assert climbed.as_given.name == "as given"
+    assert climbed.baseline.name == "tuned"
+    assert climbed.best.name == "joint"
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [
+        ("tuned", "as given"),
+        ("formats", "tuned"),
+        ("model", "tuned"),
+        ("hardware", "tuned"),
+        ("alternating", "tuned"),
+        *[("joint", name) for name in NAMES[1:-1]],
+    ],
+)
+def test_no_rung_is_worse_than_its_start(
+    rungs: dict[str, Rung], name: str, start: str
+):
+    assert rungs[name].feasible
+    assert rungs[name].objective <= rungs[start].objective * SLACK
+
+
+def test_the_model_rung_is_not_worse_than_the_formats_rung(rungs: dict[str, Rung]):
+    """Formats are part of the model; each rung starts from the one before."""
+    assert rungs["model"].objective <= rungs["formats"].objective * SLACK
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [
+        ("as given", ()),
+        ("tuned", ("deployment.",)),
+        ("formats", ("deployment.", "model.weight_bits")),
+        ("model", ("deployment.", "model.")),
+        ("hardware", ("deployment.", "chip.")),
+    ],
+)
+def test_rungs_change_only_what_they_may(
+    climbed: Result, name: str, allowed: tuple[str, ...]
+):
+    (rung,) = [r for r in climbed.rungs if r.name == name]
+    assert [p for p in changed(climbed, rung) if not p.startswith(allowed)] == []
+
+
+def test_the_joint_rung_changes_chip_and_model(climbed: Result):
+    groups = {path.partition(".")[0] for path in changed(climbed, climbed.best)}
+    assert {"chip", "model"} <= groups
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_rung_is_what_evaluate_says(rungs: dict[str, Rung], name: str):
+    rung = rungs[name]
+    again = evaluate(rung.design)
+    assert_trees_close(again, rung.cost, rtol=1e-9, atol=1e-12)
+    assert float(again.energy_per_token_server) == pytest.approx(rung.objective)
+    assert max(float(v) for v in vars(again.limits).values()) <= LEGAL
+    assert max(float(v) for v in vars(rung.quality.validity).values()) <= LEGAL
+    assert rung.violation <= LEGAL
+
+
+def test_the_baseline_as_given_is_the_baseline(climbed: Result):
+    given, baseline = climbed.as_given, climbed.study.baseline
+    expected = evaluate(baseline)
+    assert_trees_close(given.cost, expected, rtol=1e-9, atol=1e-12)
+    assert float(given.quality.gap) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_relaxed_values_are_no_better_than_rounding_explains(climbed: Result):
+    for rung in climbed.rungs[1:]:
+        assert np.isfinite(rung.relaxed)
+        assert 0 <= rung.agreement <= 1
+    assert np.isnan(climbed.as_given.relaxed)
+
+
+def test_the_status_is_a_sentence(climbed: Result):
+    assert climbed.feasible
+    assert climbed.status.startswith("All limits are kept")
+    change = climbed.best.objective / climbed.baseline.objective - 1
+    assert f"{change:+.1%}" in climbed.status
+
+
+def test_limits_on_the_baseline_refer_to_the_tuned_one(tmp_path: Path):
+    limits = [
+        "time_per_output_token <= 30 ms",
+        "chip.area <= 0.95 * baseline",
+        "usd_per_token <= baseline",
+        "quality.gap <= 0",
+    ]
+    study = load_small(tmp_path, f"subject_to={limits}".replace("'", '"'))
+    result = optimize(study)
+    assert [rung.name for rung in result.rungs] == ["as given", "tuned", "co-designed"]
+    given, tuned, best = (rung.cost for rung in result.rungs)
+    assert float(tuned.usd_per_token) < 0.99 * float(given.usd_per_token)
+    assert result.feasible
+    assert float(best.usd_per_token) <= float(tuned.usd_per_token) * (1 + LEGAL)
+    assert float(best.chip.area) <= 0.95 * float(tuned.chip.area) * (1 + LEGAL)
+
+
+def test_an_impossible_limit_is_named_with_its_relaxation(tmp_path: Path):
+    study = load_small(
+        tmp_path, 'subject_to=["time_per_output_token <= 1 ms", "quality.gap <= 0"]'
+    )
+    result = optimize(study)
+    assert not result.feasible
+    assert result.status.startswith("Infeasible (tuned)")
+    assert "time_per_output_token <= 1 ms" in result.status
+    fastest = float(result.baseline.cost.time_per_output_token)
+    assert f"{fastest / 1e-3:.4g}" in result.status
+    assert fastest == pytest.approx(_shortest_time(result), rel=1e-3)
+
+
+def _shortest_time(result: Result) -> float:
+    """Best time per output token of the baseline: batch 1 at full power."""
+    design = result.study.baseline
+    return min(
+        float(
+            evaluate(
+                design.replace(
+                    deployment=design.deployment.replace(
+                        batch=1.0, tensor_parallel=tensor
+                    )
+                )
+            ).time_per_output_token
+        )
+        for tensor in (2.0, 4.0, 8.0)
+    )
+
+
+def test_an_impossible_quality_is_not_called_a_factor(tmp_path: Path):
+    """A gap is a difference, so its relaxation is one as well."""
+    study = load_small(tmp_path, 'subject_to=["quality.gap <= -9"]')
+    result = optimize(study)
+    assert not result.feasible
+    assert "quality.gap <= -9" in result.status
+    assert "factor" not in result.status

@@ -1,0 +1,185 @@
+"""One search: legal, inside its bounds, repeatable, and as good as a grid."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from codesign.cost.evaluate import evaluate
+from codesign.optimize.search import Engine
+from codesign.optimize.space import GOVERNOR, Floats, place
+from tests.helpers import assert_trees_close
+from tests.optimize.studies import CHIP, EVERYTHING, Small
+
+BATCH, POWER = "deployment.batch", "deployment.power_limit"
+LEGAL = 1e-5  # largest ln(use / limit) that counts as kept
+
+
+def test_the_same_seed_gives_the_same_answer(small: Small):
+    first, second = (small.climb(prefixes=EVERYTHING, seed=7) for _ in range(2))
+    np.testing.assert_array_equal(first.values, second.values)
+    assert first.trace[-1]["best"] == pytest.approx(second.trace[-1]["best"], rel=1e-12)
+
+
+def test_different_seeds_agree(small: Small):
+    found = [small.climb(prefixes=CHIP, seed=seed) for seed in range(3)]
+    assert all(rung.feasible for rung in found)
+    values = [rung.objective for rung in found]
+    assert max(values) / min(values) < 1.01
+
+
+def test_seeds_of_the_joint_search_agree_when_it_is_short(small: Small):
+    """16 starts and a tenth of the polish leave 5 %; the full search is longer."""
+    values = [small.climb(prefixes=EVERYTHING, seed=s).objective for s in range(3)]
+    assert max(values) / min(values) < 1.05
+
+
+def test_the_result_is_legal(small: Small):
+    rung = small.climb(prefixes=EVERYTHING)
+    space = small.climber.space
+    every = np.ones(len(space.paths), bool)
+    np.testing.assert_allclose(space.round(rung.values, mask=every), rung.values)
+    for value, variable in zip(rung.values, space.variables, strict=True):
+        assert variable.low * (1 - 1e-9) <= value <= variable.high * (1 + 1e-9)
+    deployment, chip = rung.design.deployment, rung.design.chip
+    assert float(deployment.power_limit) <= float(chip.tdp) * (1 + 1e-12)
+    assert float(deployment.tensor_parallel) in {2.0, 4.0, 8.0}
+
+
+def test_evaluate_confirms_cost_and_limits(small: Small):
+    """The governor, given the design found, returns its voltages and its cost."""
+    rung = small.climb(prefixes=EVERYTHING)
+    again = evaluate(rung.design)
+    assert_trees_close(again, rung.cost, rtol=1e-9, atol=1e-12)
+    held = rung.design.deployment
+    for name in ("decode_voltage", "prefill_voltage"):
+        found = float(getattr(again, name))
+        assert found == pytest.approx(float(getattr(held, name)), rel=1e-9)
+    assert float(again.energy_per_token_server) == pytest.approx(rung.objective)
+    worst = max(float(value) for value in vars(again.limits).values())
+    assert worst <= LEGAL
+    assert rung.violation <= LEGAL
+    assert float(again.time_per_output_token) <= 30e-3 * (1 + LEGAL)
+    assert float(again.time_to_first_token) <= 1 + LEGAL
+    tuned = small.tuned.cost
+    assert float(again.chip.area) <= float(tuned.chip.area) * (1 + LEGAL)
+    assert float(again.usd_per_token) <= float(tuned.usd_per_token) * (1 + LEGAL)
+    assert float(rung.quality.gap) <= LEGAL
+
+
+def test_search_form_and_governor_form_agree(small: Small):
+    """The voltages as variables under a power limit, and as the governor's root."""
+    rung = small.climb(prefixes=EVERYTHING)
+    engine, theta = small.climber.engine, small.climber.theta
+    objective, constraints = engine.constraints(rung.values[None], theta)
+    assert float(np.exp(objective[0])) == pytest.approx(rung.objective, rel=1e-9)
+    assert float(constraints[0].max()) <= LEGAL
+
+
+def test_nothing_leaves_the_box_and_nothing_fixed_moves(small: Small):
+    mask = small.mask(BATCH, "chip.dram.bandwidth", "model.weight_bits")
+    known = small.start()
+    pool = small.search(mask, theta=small.climber.theta, known=known).pool
+    np.testing.assert_array_equal(
+        pool.values[:, ~mask], np.tile(known[~mask], (len(pool.values), 1))
+    )
+    points = small.climber.space.encode(pool.values)[:, mask]
+    assert points.min() >= -1e-9
+    assert points.max() <= 1 + 1e-9
+
+
+def test_known_designs_bound_the_result(small: Small):
+    """A known optimum survives a search too short to find it."""
+    best = small.climb(prefixes=EVERYTHING)
+    lucky = small.search(
+        small.climber.space.select(EVERYTHING),
+        theta=small.climber.theta,
+        known=best.values,
+        seed=11,
+    )
+    found = lucky.pool.best(1)
+    assert found.violation[0] <= LEGAL
+    assert found.objective[0] <= np.log(best.objective) + 1e-6
+
+
+def test_one_start_is_enough_to_run(small: Small):
+    climber = small.climber
+    engine = Engine(
+        climber.problem, climber.space, starts=1, schedule=climber.engine.schedule
+    )
+    mask = climber.space.select(("deployment.",))
+    found = engine.search(
+        climber.theta,
+        mask=mask,
+        known=small.given.values[None],
+        rng=np.random.default_rng(0),
+        progress=lambda _: None,
+    )
+    best = found.pool.best(1)
+    assert best.violation[0] <= LEGAL
+    assert best.objective[0] <= np.log(small.given.objective) + 1e-9
+
+
+def test_stages_are_traced_in_order(small: Small):
+    rung = small.climb(prefixes=CHIP)
+    assert [entry["stage"] for entry in rung.trace] == [
+        "relaxed",
+        "choices",
+        "neighbours",
+        "integers",
+        "polish",
+    ]
+    seconds = [entry["seconds"] for entry in rung.trace]
+    assert seconds == sorted(seconds)
+    assert rung.trace[-1]["best"] == pytest.approx(rung.objective, rel=1e-4)
+
+
+def test_batch_and_power_reach_the_best_point_of_a_grid(small: Small):
+    """Batch, power limit and both voltages, enumerated on the hard model.
+
+    A grid of whole batches and geometric voltages, refined around its best
+    point; the power limit is the power that the point needs.
+    """
+    mask = small.mask(BATCH, POWER, *GOVERNOR)
+    theta = small.theta()
+    found = small.search(mask, theta=theta, known=small.given.values).pool.best(1)
+    assert found.violation[0] <= LEGAL
+    reached, best = np.exp(found.objective[0]), _grid_optimum(small)
+    assert reached == pytest.approx(best, rel=1e-3)
+
+
+def _grid_optimum(small: Small) -> float:
+    space = small.climber.space
+    columns = [space.paths.index(path) for path in (BATCH, *GOVERNOR)]
+    low, high = np.exp(space.low[columns]), np.exp(space.high[columns])
+    centre, best = None, np.inf
+    for width in (1.0, 0.12, 0.015):
+        if centre is not None:
+            reach = (space.high - space.low)[columns] * width / 2
+            low = np.maximum(np.exp(space.low[columns]), centre * np.exp(-reach))
+            high = np.minimum(np.exp(space.high[columns]), centre * np.exp(reach))
+        points = _grid(low, high)
+        values = np.tile(small.given.values, (len(points), 1))
+        values[:, columns] = points
+        pool = small.climber.engine.evaluate(values, small.theta()).best(1)
+        if pool.violation[0] <= 1e-6 and pool.objective[0] < best:
+            best, centre = pool.objective[0], pool.values[0, columns]
+    return float(np.exp(best))
+
+
+def _grid(low: Floats, high: Floats) -> Floats:
+    batches = np.unique(np.round(np.geomspace(low[0], high[0], 24)))
+    voltages = [
+        np.geomspace(a, b, 16) for a, b in zip(low[1:], high[1:], strict=True)
+    ]
+    return np.array(list(product(batches, *voltages)))
+
+
+def test_a_point_of_the_search_is_the_design_it_stands_for(small: Small):
+    """Coordinates, baseline and governor lead to the same cost as the design."""
+    changed = small.start(batch=32, weight_bits=8, bandwidth=3e12, stacks=5)
+    baseline = small.climber.study.baseline
+    design = place(baseline, small.paths, values=changed)
+    objective, _ = small.climber.engine.constraints(changed[None], small.theta())
+    expected = evaluate(design).energy_per_token_server
+    assert float(np.exp(objective[0])) == pytest.approx(float(expected), rel=1e-9)
