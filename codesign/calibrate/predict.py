@@ -142,6 +142,7 @@ def window_load(row: MeasuredRow, *, recurrent: bool) -> Load:
         prefills_per_step=row.prefills_per_step / row.data_parallel,
         prompt_tokens=computed,
         hit_tokens=prompt - computed,
+        duty=1.0,
     )
 
 

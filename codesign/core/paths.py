@@ -26,7 +26,8 @@ def get_path(record: Any, path: str) -> Any:
 def set_path(record: _R, path: str, *, value: Scalar) -> _R:
     """The record with the leaf at a dotted path replaced."""
     name, _, rest = path.partition(".")
-    if not hasattr(record, name):
+    old = get_path(record, path)
+    if isinstance(old, Record):
         raise unknown_path(type(record), path)
     if rest:
         value = set_path(getattr(record, name), rest, value=value)

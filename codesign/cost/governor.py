@@ -26,7 +26,8 @@ def govern(design: Design, ready: Prepared) -> Design:
     The voltages of the deployment are ceilings (locked clocks), so a search
     that chose them within the power limit gets them back unchanged.
 
-    Assumes: power grows with voltage; one voltage for steps with prefill.
+    Assumes: power grows with voltage; one voltage for steps with prefill, set by
+    the mean one of them.
     """
     limit = usable_power(design)
     deployment = design.deployment
@@ -35,8 +36,7 @@ def govern(design: Design, ready: Prepared) -> Design:
         kinds = step_costs(
             design, ready, decode_voltage=voltages[0], prefill_voltage=voltages[1]
         )
-        hottest = jnp.maximum(kinds.mixed.power, kinds.prompt.power)
-        return jnp.stack([kinds.decode.power, hottest]) / limit - 1.0
+        return jnp.stack([kinds.decode.power, kinds.mixed.power]) / limit - 1.0
 
     ceilings = [deployment.decode_voltage, deployment.prefill_voltage]
     decode, prefill = bisect(
@@ -51,8 +51,9 @@ def govern(design: Design, ready: Prepared) -> Design:
 def settle(design: Design) -> Design:
     """The design with its batch from Little's law if a rate is given.
 
-    B = rate (TTFT + L TPOT(B)), at most ``BATCH_HEADROOM`` times the largest
-    batch that fits; in closed loop (rate 0) the batch stands.
+    B = rate L TPOT(B), the sequences that decode at a time, at most
+    ``BATCH_HEADROOM`` times the largest batch that fits; in closed loop (rate 0)
+    the batch stands.
     """
     given = jnp.asarray(design.deployment.batch, jnp.float64)
     batch = jax.lax.cond(
@@ -71,7 +72,7 @@ def _balanced_batch(design: Design) -> Array:
     def residual(batch: Array) -> Array:
         trial = with_batch(batch)
         found = cost(govern(trial, prepare(trial)))
-        served = found.request_latency - found.queue_time
+        served = request.output_length * found.time_per_output_token
         return jnp.log(batch / (request.rate * served))
 
     largest = cost(with_batch(jnp.ones(()))).max_batch

@@ -40,6 +40,8 @@ def weight_bytes(
     (attention + recurrent) b_a / t + (dense + shared) b_w / t
       + experts b_w / group + (head + embedding + router + norms) b_h / t
 
+    and, of latent attention, the down projections whole on every chip.
+
     Assumes: equal shares; small replicated parts (norms) are split too.
     """
     count = count_parameters(model)
@@ -50,7 +52,13 @@ def weight_bytes(
         + (count.recurrent + count.dense_ffn + count.shared) * linear
         + (count.embedding + count.head + count.router + count.norm) * model.head_bits
     )
-    return (split / tensor + count.experts * linear / group) / 8 / stages
+    down = model.latent.query_rank + model.latent.kv_rank + model.latent.rope_size
+    copied = (
+        num_attention_layers(model)
+        * model.latent_fraction
+        * (model.hidden_size * down * attention * (1 - 1 / tensor))
+    )
+    return (split / tensor + copied + count.experts * linear / group) / 8 / stages
 
 
 def kv_bytes(

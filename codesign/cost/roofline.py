@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from codesign.core.quantities import Bytes, Count, JoulesPerMac, Scalar, Seconds
 from codesign.core.record import Record
-from codesign.core.smooth import Sharpness, safe_ratio, saturate, smooth_max
+from codesign.core.smooth import Sharpness, safe_ratio, saturate, smooth_max, smooth_min
 from codesign.cost.residency import Memory
 from codesign.hardware.silicon import Silicon
 from codesign.hardware.voltage import OperatingPoint
@@ -15,6 +15,9 @@ from codesign.model.formats import interpolate_by_bits, supported_bits
 from codesign.operators.phases import KINDS, Step
 from codesign.operators.table import Tiles, Work, kind_column, work
 from codesign.serving.design import Design
+
+ELEMENT_BYTES = 2.0  # activations between layers stay in 16 bit
+SMALLEST_SHARE = 1e-9  # keeps the smooth minimum positive
 
 
 class Traffic(Record):
@@ -47,6 +50,8 @@ def traffic(
     dram = (1 - phi_w) weights + (1 - phi_kv) cache + (1 - phi_a) activations
     + extra;  resident = the other shares;  tile = macs b (2 / T)
 
+    phi_a = min(1, S_a / (2 n d x 2 bytes)): input and output of one layer
+
     Assumes: activations stay on chip only in software-managed SRAM.
     """
     chip = design.chip
@@ -54,7 +59,9 @@ def traffic(
     rest = jnp.maximum(
         1 - sram.tile_fraction - sram.weight_fraction - sram.kv_fraction, 0.0
     )
-    kept = chip.style.managed_fraction * saturate(rest * 1e3)
+    live = 2 * step.shard.tokens * design.model.hidden_size * ELEMENT_BYTES
+    room = rest * sram.capacity / live + SMALLEST_SHARE
+    kept = chip.style.managed_fraction * smooth_min(1.0, room, sharpness=sharpness)
     tiles = Tiles(
         rows=chip.style.tile_rows,
         cols=chip.style.tile_cols,

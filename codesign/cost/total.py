@@ -7,7 +7,7 @@ voltages are variables and power is a limit; ``evaluate`` sets them first.
 import jax
 import jax.numpy as jnp
 
-from codesign.core.quantities import Fraction, Scalar, Volts
+from codesign.core.quantities import Fraction, JoulesPerToken, Scalar, Volts
 from codesign.core.record import Record
 from codesign.core.smooth import Sharpness
 from codesign.cost.energy import EnergyBill
@@ -142,8 +142,9 @@ def assemble(design: Design, ready: Prepared, *, sharpness: Sharpness = None) ->
     replicas = num_replicas(design.system, design.deployment)
     mean = mean_step(kinds, share)
     step = mean.duration
-    power = mean.energy / step
-    batch = load.sequences * replicas
+    idle = (1 - load.duty) * (built.static_power + built.memory_power)
+    power = load.duty * mean.energy / step + idle
+    batch = load.sequences * load.duty * replicas
     throughput = batch / step
     per_token = chips / throughput
     chunks = num_chunks(load, design.stack)
@@ -157,7 +158,6 @@ def assemble(design: Design, ready: Prepared, *, sharpness: Sharpness = None) ->
     first = waiting + prefill
     plug = server_power(design, power)
     facility = plug * design.technology.datacenter.power_usage_effectiveness
-    hottest = jnp.maximum(kinds.mixed.power, kinds.prompt.power)
     flip = 1 / (1 + jnp.exp(-MEDIAN_STEEPNESS * (share - 0.5)))
     return Cost(
         time_to_first_token=first,
@@ -173,7 +173,7 @@ def assemble(design: Design, ready: Prepared, *, sharpness: Sharpness = None) ->
         power_server=plug,
         power_facility=facility,
         decode_power=kinds.decode.power,
-        prefill_power=hottest,
+        prefill_power=kinds.mixed.power,
         decode_voltage=jnp.asarray(design.deployment.decode_voltage),
         prefill_voltage=jnp.asarray(design.deployment.prefill_voltage),
         usd_per_token=per_token
@@ -184,27 +184,32 @@ def assemble(design: Design, ready: Prepared, *, sharpness: Sharpness = None) ->
         queue_time=waiting,
         utilization=batch / held.max_batch,
         memory=held,
-        breakdown=_breakdown(kinds, mean, per_step=chips / batch),
+        breakdown=_breakdown(
+            kinds, mean, per_step=load.duty * chips / batch, idle=idle * per_token
+        ),
         chip=built,
         limits=limits(
             design,
             built,
             memory=held,
             decode_power=kinds.decode.power,
-            prefill_power=hottest,
+            prefill_power=kinds.mixed.power,
             sharpness=sharpness,
         ),
     )
 
 
-def _breakdown(kinds: StepCosts, mean: StepCost, *, per_step: Scalar) -> Breakdown:
+def _breakdown(
+    kinds: StepCosts, mean: StepCost, *, per_step: Scalar, idle: JoulesPerToken
+) -> Breakdown:
     joules = jax.tree.map(lambda leaf: leaf * per_step, mean.joules)
-    decode = kinds.decode.energy * per_step
+    joules = joules.replace(static=joules.static + idle)
+    decode = kinds.decode.energy * per_step + idle
     names = EnergyBill.__dataclass_fields__
     return Breakdown(
         energy=EnergyPerToken(**{name: getattr(joules, name) for name in names}),
         decode_energy=decode,
-        prefill_energy=mean.energy * per_step - decode,
+        prefill_energy=mean.energy * per_step + idle - decode,
         step_seconds=mean.seconds,
         decode_seconds=kinds.decode.seconds,
         prompt_seconds=kinds.prompt.seconds,

@@ -25,8 +25,8 @@ def touched_experts(
 ) -> Array:
     """Expected distinct experts that a step touches, E (1 - (1 - k/E)^T).
 
-    Assumes: independent routing; a skew s lowers the number of independent
-    draws to T / (1 + s).
+    Assumes: independent routing; with a skew s only 1 + (T - 1) / (1 + s) draws
+    are independent.
     Source: docs/theory/operators.md.
 
     Example:
@@ -35,7 +35,8 @@ def touched_experts(
         8.0
     """
     share = jnp.minimum(num_active / num_experts, 1.0 - 1e-12)
-    return -num_experts * jnp.expm1(tokens / (1 + skew) * jnp.log1p(-share))
+    draws = jnp.minimum(tokens, 1.0) + jnp.maximum(tokens - 1.0, 0.0) / (1 + skew)
+    return -num_experts * jnp.expm1(draws * jnp.log1p(-share))
 
 
 def largest_of_normals(ranks: Count) -> Array:
@@ -55,7 +56,8 @@ def expert_rows(model: Transformer, shard: Shard, *, skew: Count) -> list[Row]:
     """Router, routed experts and shared expert of the expert layers.
 
     Distinct experts per rank d = touched / e; the busiest rank holds
-    d* = min(E / e, d + z sqrt(d (1 - touched / E))). Time uses d*, energy d.
+    d* = min(E / e, d + z sqrt(d (1 - touched / E))). Time uses d*, energy d. The
+    hidden state of a token moves once for all of its experts.
     """
     layers = num_expert_layers(model) * shard.layer_share
     group_tokens = shard.tokens * shard.expert_replicas
@@ -84,6 +86,7 @@ def expert_rows(model: Transformer, shard: Shard, *, skew: Count) -> list[Row]:
     shared = model.shared_size / shard.tensor
     routed = {"count": layers, "copies": local, "rows": per_expert, **formats}
     routed["hot_factor"] = busiest / local
+    routed["reused_width"] = model.hidden_size * (1 - 1 / model.num_active_experts)
     return [
         row(
             ROUTER,

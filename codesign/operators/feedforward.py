@@ -6,7 +6,11 @@ Model, shard of a step -> rows of the operator table.
 import jax.numpy as jnp
 
 from codesign.core.quantities import Bytes
-from codesign.model.parameters import num_attention_layers, num_dense_ffn_layers
+from codesign.model.parameters import (
+    num_attention_layers,
+    num_dense_ffn_layers,
+    num_expert_layers,
+)
 from codesign.model.transformer import Transformer
 from codesign.operators.attention import linear_bits
 from codesign.operators.shard import Shard
@@ -47,7 +51,8 @@ def token_rows(
 ) -> list[Row]:
     """Norms and elementwise work, embedding, LM head and sampling.
 
-    Elementwise bytes = 2 L n (8 d + 2 (q + kv) / t + 3 ffn / t) x 2 bytes; the
+    Elementwise bytes = 2 L n (8 d + 2 (q + kv) / t + 3 f / t) x 2 bytes, f the
+    dense or active expert width; the
     head sees one token per running sequence and finished prompt; sampling
     sorts its logits on one chip, whatever the tensor parallelism.
 
@@ -55,7 +60,10 @@ def token_rows(
     """
     attended = 2 * (model.num_heads + 2 * model.num_kv_heads) * model.head_size
     attended = attended * num_attention_layers(model)
-    inner = 3 * model.ffn_size * num_dense_ffn_layers(model)
+    active = model.num_active_experts * model.expert_size + model.shared_size
+    inner = 3 * (
+        model.ffn_size * num_dense_ffn_layers(model) + active * num_expert_layers(model)
+    )
     elements = (
         HIDDEN_PASSES * model.hidden_size * model.num_layers
         + (attended + inner) / shard.tensor

@@ -26,6 +26,8 @@ class OperatorTable(Record):
     ``vector_flops`` runs on the vector units, ``traffic`` adds bytes that are
     no operand (sampling, norms), ``message_bytes`` go to each of
     ``num_peers`` other chips' shares in ``num_messages`` collectives.
+    ``hot_factor`` is the busiest rank's work over the mean, ``reused_width`` the
+    part of N + K that other copies have moved already.
     """
 
     count: Count
@@ -43,6 +45,7 @@ class OperatorTable(Record):
     num_messages: Count
     num_peers: Count
     hot_factor: Factor
+    reused_width: Count
 
 
 class RowKind(NamedTuple):
@@ -100,6 +103,7 @@ DEFAULTS = {
     "num_messages": 0.0,
     "num_peers": 0.0,
     "hot_factor": 1.0,
+    "reused_width": 0.0,
 }
 
 
@@ -144,7 +148,7 @@ def _column(cells: list[Array | float]) -> Array:
         if id(cell) in position:
             places[index, position[id(cell)]] = 1.0
     values = jnp.stack([jnp.asarray(c, jnp.float64) for c in traced.values()])
-    return known + places @ values
+    return jnp.asarray(known) + jnp.asarray(places) @ values
 
 
 def kind_column(kinds: tuple[RowKind, ...], name: str) -> Array:
@@ -172,7 +176,7 @@ def work(
     """FLOP, bytes by operand and messages of every row.
 
     F = 2 count copies M N K,  stored = count copies N K b_s / 8,
-    activations = count copies M (N + K) b_a / 8, raised to the IO bound
+    activations = count copies M (N + K - reused) b_a / 8, raised to the IO bound
     2 M N K / sqrt(S) of a product whose operands do not fit in S.
 
     Assumes: stored operands are read once per execution and copy.
@@ -191,7 +195,8 @@ def work(
     stored = runs * table.cols * table.inner * table.stored_factor
     stored = stored * table.stored_bits / 8
     operand = table.activation_bits / 8
-    moved = runs * table.rows * (table.cols + table.inner) * operand
+    widths = table.cols + table.inner - table.reused_width
+    moved = runs * table.rows * widths * operand
     bound = is_weight * 2 * macs * operand / jnp.sqrt(tiles.capacity / operand)
     activations = jnp.maximum(moved * (1 - is_cache), bound - stored)
     return Work(

@@ -19,7 +19,8 @@ class Load(Record):
 
     ``sequences`` run at once with ``context`` attended tokens on average (its
     spread ``context_variation``); ``prefills_per_step`` prompts start per step,
-    each ``prompt_tokens`` long after prefix hits.
+    each ``prompt_tokens`` long after prefix hits. A replica with less than one
+    request at a time works for a share ``duty`` of the time and idles otherwise.
     """
 
     sequences: Count
@@ -28,6 +29,7 @@ class Load(Record):
     prefills_per_step: Count
     prompt_tokens: Tokens
     hit_tokens: Tokens
+    duty: Fraction
 
 
 class StepTokens(Record):
@@ -65,7 +67,8 @@ def stationary_load(
     """
     age = request.output_length * (1 + request.output_variation**2) / 2
     context = request.prompt_length + age
-    sequences = deployment.batch / replicas
+    running = deployment.batch / replicas
+    sequences = jnp.maximum(running, 1.0)
     hits = request.prompt_length * request.prefix_hit_fraction
     return Load(
         sequences=sequences,
@@ -74,16 +77,21 @@ def stationary_load(
         prefills_per_step=sequences / request.output_length,
         prompt_tokens=request.prompt_length - hits,
         hit_tokens=hits,
+        duty=running / sequences,
     )
 
 
 def prefill_share(load: Load, stack: Stack) -> Fraction:
-    """Share of steps that carry prefill tokens, q = 1 - exp(-x / c).
+    """Share of steps that carry prefill tokens.
 
-    Assumes: prompts start in clumps of mean size c.
-    Source: ``reference`` fits on ML.ENERGY runs, docs/theory/load.md.
+    q = max(1 - exp(-x / c), min(1, P x / chunk)): prompts start in clumps of mean
+    size c, and there are enough such steps for chunks of the largest size.
+
+    Source: fits on ML.ENERGY runs, docs/theory/load.md.
     """
-    return -jnp.expm1(-load.prefills_per_step / stack.prefill_clumping)
+    clumped = -jnp.expm1(-load.prefills_per_step / stack.prefill_clumping)
+    needed = load.prompt_tokens * load.prefills_per_step / stack.chunk_tokens
+    return jnp.maximum(clumped, jnp.minimum(needed, 1.0))
 
 
 def decode_step(load: Load) -> StepTokens:
@@ -99,11 +107,10 @@ def decode_step(load: Load) -> StepTokens:
 
 
 def mixed_step(load: Load, stack: Stack) -> StepTokens:
-    """A step that carries prefill: p = min(chunk, prompt x / q) tokens."""
-    waiting = load.prompt_tokens * safe_ratio(
+    """A step that carries prefill: p = P x / q tokens, so that none is left."""
+    tokens = load.prompt_tokens * safe_ratio(
         load.prefills_per_step, prefill_share(load, stack), empty=1.0
     )
-    tokens = jnp.minimum(stack.chunk_tokens, waiting)
     return _with_prefill(load, stack, tokens=tokens)
 
 

@@ -1,6 +1,6 @@
 """A small study that holds every kind of variable, and a search that is quick."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codesign.config.study import Study, load_study
+from codesign.config.study import Limit, Study, load_study
 from codesign.optimize.ladder import Climber
-from codesign.optimize.problem import Theta
+from codesign.optimize.problem import Problem, Theta
 from codesign.optimize.result import Rung
 from codesign.optimize.search import Found
 from codesign.optimize.space import Floats
@@ -63,9 +63,24 @@ def load_small(folder: Path, *overrides: str) -> Study:
 
 @cache
 def _compiled_once() -> dict[str, Any]:
+    """Builders of compiled functions that see only what fixes a trace.
+
+    Values of limits are traced, so problems that differ in them share programs.
+    """
+
+    def shared(build: Callable[..., Any]) -> Callable[..., Any]:
+        once = cache(build)
+        return lambda problem, *rest: once(_shape(problem), *rest)
+
     search = import_module("codesign.optimize.search")
     names = ("descender", "hard_evaluator", "puller")
-    return {name: cache(getattr(search, name)) for name in names}
+    return {name: shared(getattr(search, name)) for name in names}
+
+
+def _shape(problem: Problem) -> Problem:
+    limits = [Limit(x.metric, x.sense, "", path=x.path) for x in problem.limits]
+    assert all(limit.path is None for limit in limits)
+    return replace(problem, limits=tuple(limits))
 
 
 @contextmanager
@@ -148,8 +163,3 @@ class Small:
             rng=np.random.default_rng(seed),
             progress=lambda _: None,
         )
-
-
-def with_starts(study: Study, starts: int) -> Study:
-    """The study with another number of starts."""
-    return replace(study, search=replace(study.search, starts=starts))

@@ -50,9 +50,7 @@ def test_rungs_stand_in_order(climbed: Result):
         *[("joint", name) for name in NAMES[1:-1]],
     ],
 )
-def test_no_rung_is_worse_than_its_start(
-    rungs: dict[str, Rung], name: str, start: str
-):
+def test_no_rung_is_worse_than_its_start(rungs: dict[str, Rung], name: str, start: str):
     assert rungs[name].feasible
     assert rungs[name].objective <= rungs[start].objective * SLACK
 
@@ -102,11 +100,16 @@ def test_the_baseline_as_given_is_the_baseline(climbed: Result):
     assert float(given.quality.gap) == pytest.approx(0.0, abs=1e-12)
 
 
-def test_relaxed_values_are_no_better_than_rounding_explains(climbed: Result):
-    for rung in climbed.rungs[1:]:
-        assert np.isfinite(rung.relaxed)
-        assert 0 <= rung.agreement <= 1
-    assert np.isnan(climbed.as_given.relaxed)
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_a_searched_rung_has_a_relaxed_value(rungs: dict[str, Rung], name: str):
+    """NaN where no relaxed start was feasible; infinity would be a gap of -100 %."""
+    assert 0 <= rungs[name].agreement <= 1
+    assert not np.isinf(rungs[name].relaxed)
+
+
+def test_what_was_not_searched_has_no_relaxed_value(rungs: dict[str, Rung]):
+    assert np.isnan(rungs["as given"].relaxed)
+    assert np.isnan(rungs["as given"].agreement)
 
 
 def test_the_status_is_a_sentence(climbed: Result):
@@ -116,28 +119,32 @@ def test_the_status_is_a_sentence(climbed: Result):
     assert f"{change:+.1%}" in climbed.status
 
 
+def limits(**changed: str) -> str:
+    """Override of the study's limits, some right sides changed."""
+    sides = {
+        "time_per_output_token": "30 ms",
+        "time_to_first_token": "1 s",
+        "chip.area": "baseline",
+        "usd_per_token": "baseline",
+        "quality.gap": "0",
+    }
+    replaced = {name.replace("__", "."): side for name, side in changed.items()}
+    texts = [f'"{name} <= {side}"' for name, side in (sides | replaced).items()]
+    return f"subject_to=[{', '.join(texts)}]"
+
+
 def test_limits_on_the_baseline_refer_to_the_tuned_one(tmp_path: Path):
-    limits = [
-        "time_per_output_token <= 30 ms",
-        "chip.area <= 0.95 * baseline",
-        "usd_per_token <= baseline",
-        "quality.gap <= 0",
-    ]
-    study = load_small(tmp_path, f"subject_to={limits}".replace("'", '"'))
-    result = optimize(study)
+    result = optimize(load_small(tmp_path, limits(chip__area="0.95 * baseline")))
     assert [rung.name for rung in result.rungs] == ["as given", "tuned", "co-designed"]
     given, tuned, best = (rung.cost for rung in result.rungs)
-    assert float(tuned.usd_per_token) < 0.99 * float(given.usd_per_token)
+    assert float(tuned.usd_per_token) < 0.999 * float(given.usd_per_token)
     assert result.feasible
     assert float(best.usd_per_token) <= float(tuned.usd_per_token) * (1 + LEGAL)
     assert float(best.chip.area) <= 0.95 * float(tuned.chip.area) * (1 + LEGAL)
 
 
 def test_an_impossible_limit_is_named_with_its_relaxation(tmp_path: Path):
-    study = load_small(
-        tmp_path, 'subject_to=["time_per_output_token <= 1 ms", "quality.gap <= 0"]'
-    )
-    result = optimize(study)
+    result = optimize(load_small(tmp_path, limits(time_per_output_token="1 ms")))
     assert not result.feasible
     assert result.status.startswith("Infeasible (tuned)")
     assert "time_per_output_token <= 1 ms" in result.status
@@ -165,8 +172,7 @@ def _shortest_time(result: Result) -> float:
 
 def test_an_impossible_quality_is_not_called_a_factor(tmp_path: Path):
     """A gap is a difference, so its relaxation is one as well."""
-    study = load_small(tmp_path, 'subject_to=["quality.gap <= -9"]')
-    result = optimize(study)
+    result = optimize(load_small(tmp_path, limits(quality__gap="-9")))
     assert not result.feasible
     assert "quality.gap <= -9" in result.status
     assert "factor" not in result.status

@@ -7,7 +7,7 @@ import pytest
 
 from codesign.cost.evaluate import evaluate
 from codesign.optimize.search import Engine
-from codesign.optimize.space import GOVERNOR, Floats, place
+from codesign.optimize.space import GOVERNOR, place
 from tests.helpers import assert_trees_close
 from tests.optimize.studies import CHIP, EVERYTHING, Small
 
@@ -135,44 +135,47 @@ def test_stages_are_traced_in_order(small: Small):
 
 
 def test_batch_and_power_reach_the_best_point_of_a_grid(small: Small):
-    """Batch, power limit and both voltages, enumerated on the hard model.
+    """Batch, power limit and both voltages against an enumeration.
 
-    A grid of whole batches and geometric voltages, refined around its best
-    point; the power limit is the power that the point needs.
+    Every batch from 56 to 88, for each a grid of voltages on the hard model,
+    refined around its best point; the limit is the power that a point draws.
     """
     mask = small.mask(BATCH, POWER, *GOVERNOR)
-    theta = small.theta()
-    found = small.search(mask, theta=theta, known=small.given.values).pool.best(1)
+    known = small.given.values
+    found = small.search(mask, theta=small.theta(), known=known).pool.best(1)
     assert found.violation[0] <= LEGAL
-    reached, best = np.exp(found.objective[0]), _grid_optimum(small)
-    assert reached == pytest.approx(best, rel=1e-3)
+    best, batch = _grid_optimum(small)
+    assert np.exp(found.objective[0]) == pytest.approx(best, rel=1e-3)
+    assert found.values[0, small.paths.index(BATCH)] == pytest.approx(batch, abs=1)
 
 
-def _grid_optimum(small: Small) -> float:
-    space = small.climber.space
-    columns = [space.paths.index(path) for path in (BATCH, *GOVERNOR)]
-    low, high = np.exp(space.low[columns]), np.exp(space.high[columns])
-    centre, best = None, np.inf
-    for width in (1.0, 0.12, 0.015):
-        if centre is not None:
-            reach = (space.high - space.low)[columns] * width / 2
-            low = np.maximum(np.exp(space.low[columns]), centre * np.exp(-reach))
-            high = np.minimum(np.exp(space.high[columns]), centre * np.exp(reach))
-        points = _grid(low, high)
-        values = np.tile(small.given.values, (len(points), 1))
-        values[:, columns] = points
-        pool = small.climber.engine.evaluate(values, small.theta()).best(1)
-        if pool.violation[0] <= 1e-6 and pool.objective[0] < best:
-            best, centre = pool.objective[0], pool.values[0, columns]
-    return float(np.exp(best))
-
-
-def _grid(low: Floats, high: Floats) -> Floats:
-    batches = np.unique(np.round(np.geomspace(low[0], high[0], 24)))
-    voltages = [
-        np.geomspace(a, b, 16) for a, b in zip(low[1:], high[1:], strict=True)
-    ]
-    return np.array(list(product(batches, *voltages)))
+def _grid_optimum(small: Small) -> tuple[float, float]:
+    """Least objective of the grid and its batch."""
+    place = [small.paths.index(path) for path in (BATCH, *GOVERNOR)]
+    low, high = (
+        np.exp(side[place[1:]])
+        for side in (small.climber.space.low, small.climber.space.high)
+    )
+    batches = np.arange(56.0, 89.0)
+    centres = np.tile(np.sqrt(low * high), (len(batches), 1))
+    best = np.full(len(batches), np.inf)
+    reach = np.log(high / low) / 2
+    for _ in range(8):
+        steps = np.array(list(product(np.linspace(-1, 1, 13), repeat=2))) * reach
+        drives = np.clip(centres[:, None] * np.exp(steps), low, high)
+        values = np.tile(small.given.values, (drives.shape[0] * drives.shape[1], 1))
+        values[:, place[0]] = batches.repeat(drives.shape[1])
+        values[:, place[1:]] = drives.reshape(-1, 2)
+        pool = small.climber.engine.evaluate(values, small.theta())
+        kept = np.where(pool.violation <= 1e-6, pool.objective, np.inf)
+        kept = kept.reshape(len(batches), -1)
+        least = kept.argmin(axis=1)
+        better = kept.min(axis=1) < best
+        best = np.minimum(best, kept.min(axis=1))
+        rows = np.flatnonzero(better)
+        centres[rows] = drives[rows, least[rows]]
+        reach = reach * 0.4
+    return float(np.exp(best.min())), float(batches[best.argmin()])
 
 
 def test_a_point_of_the_search_is_the_design_it_stands_for(small: Small):

@@ -14,10 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from codesign.config.chips import chip_info, load_chip, load_stack, load_system
 from codesign.config.design import build_design
 from codesign.config.models import load_model
 from codesign.config.quality import load_quality_constants
 from codesign.config.study import load_study
+from codesign.config.technology import load_technology
 from codesign.core.paths import get_path
 from codesign.core.smooth import Sharpness
 from codesign.cost.evaluate import evaluate
@@ -107,13 +109,30 @@ def quality_constants() -> QualityConstants:
 
 
 @cache
-def preset_design(chip: str = "h100-sxm", model: str = "llama-3-70b", **given: Any):
+def _shape(model: str) -> Transformer:
+    return load_model(model, training_tokens=TRAINING_TOKENS)
+
+
+@cache
+def _hardware(chip: str) -> dict[str, Any]:
+    """Chip, system, stack and technology of a preset, read once."""
+    return {
+        "chip": load_chip(chip),
+        "system": load_system(chip, num_chips=1),
+        "stack": load_stack(chip_info(chip).stack),
+        "technology": load_technology(),
+    }
+
+
+@cache
+def preset_design(
+    chip: str = "h100-sxm", model: str = "llama-3-70b", **given: Any
+) -> Design:
     """Design of presets at 1024 prompt and 256 output tokens unless given."""
     request = {"prompt_length": 1024.0, "output_length": 256.0}
     if "rate" not in given:
         request["batch"] = 64.0
-    shape = load_model(model, training_tokens=TRAINING_TOKENS)
-    return build_design(chip=chip, model=shape, **(request | given))
+    return build_design(**_hardware(chip), model=_shape(model), **(request | given))
 
 
 def with_values(design: Design, **values: Any) -> Design:
