@@ -80,7 +80,7 @@ def test_distinct_keeps_few_of_one_combination():
 
 @pytest.mark.parametrize("make", [neighbours, scatter])
 def test_new_combinations_are_legal_where_they_are_held(
-    make: object, space: Space, relaxed: np.ndarray
+    make: object, *, space: Space, relaxed: np.ndarray
 ):
     mask = np.ones(len(space.paths), bool)
     held = space.coarse | (space.fine if make is scatter else False)

@@ -24,7 +24,7 @@ def fixed(small: Small) -> Floats:
 
 
 def solve(
-    small: Small, fixed: Floats, theta: Theta
+    small: Small, fixed: Floats, *, theta: Theta
 ) -> tuple[float, Evidence, np.ndarray]:
     """ln of the optimum over three continuous variables, its evidence, its values."""
     mask = small.mask(*SMOOTH)
@@ -50,13 +50,13 @@ def test_multipliers_are_not_negative(climbed: Result):
 
 
 def test_kkt_holds_at_a_continuous_optimum(small: Small, fixed: Floats):
-    _, evidence, _ = solve(small, fixed, small.theta())
+    _, evidence, _ = solve(small, fixed, theta=small.theta())
     assert evidence.kkt < 1e-3
 
 
 def test_kkt_fails_beside_the_optimum(small: Small, fixed: Floats):
     theta = small.theta()
-    _, _, values = solve(small, fixed, theta)
+    _, _, values = solve(small, fixed, theta=theta)
     values[small.paths.index("deployment.decode_voltage")] *= 1.4
     found = gather_evidence(
         small.climber.engine, theta, values=values, mask=small.mask(*SMOOTH)
@@ -66,20 +66,20 @@ def test_kkt_fails_beside_the_optimum(small: Small, fixed: Floats):
 
 def test_only_limits_that_hold_have_a_price(small: Small, fixed: Floats):
     """Complementary slackness: room left times price is nothing."""
-    _, evidence, _ = solve(small, fixed, small.theta())
+    _, evidence, _ = solve(small, fixed, theta=small.theta())
     assert max(abs(b.slack) * b.price for b in evidence.binding) < 1e-5
 
 
 def test_the_price_of_time_is_the_slope_of_solved_optima(small: Small, fixed: Floats):
     """-d ln objective / d ln limit, within 5 %, over steps of 0.2 %."""
-    _, _, values = solve(small, fixed, small.theta())
+    _, _, values = solve(small, fixed, theta=small.theta())
     engine = small.climber.engine
     slack = engine.constraints(values[None], small.theta(time=1.0))[1][0, 0]
     limit = float(np.exp(slack)) * 0.985
-    _, evidence, _ = solve(small, fixed, small.theta(time=limit))
+    _, evidence, _ = solve(small, fixed, theta=small.theta(time=limit))
     (price,) = [b.price for b in evidence.binding if b.name.startswith("time_per")]
     ends = [
-        solve(small, fixed, small.theta(time=limit * np.exp(step)))[0]
+        solve(small, fixed, theta=small.theta(time=limit * np.exp(step)))[0]
         for step in (-STEP, STEP)
     ]
     assert price > 0.01
@@ -90,13 +90,13 @@ def test_the_price_of_time_is_the_slope_of_solved_optima(small: Small, fixed: Fl
     "path", ["chip.dram.stack_bandwidth", "technology.datacenter.host_power"]
 )
 def test_elasticities_are_slopes_of_solved_optima(
-    small: Small, fixed: Floats, path: str
+    small: Small, fixed: Floats, *, path: str
 ):
     """Envelope theorem: nothing else moves to first order."""
     theta = small.theta()
-    _, evidence, _ = solve(small, fixed, theta)
+    _, evidence, _ = solve(small, fixed, theta=theta)
     ends = [
-        solve(small, fixed, with_parameter(theta, path, factor=np.exp(step)))[0]
+        solve(small, fixed, theta=with_parameter(theta, path, factor=np.exp(step)))[0]
         for step in (STEP, -STEP)
     ]
     slope = (ends[0] - ends[1]) / (2 * STEP)

@@ -160,8 +160,8 @@ def _grid_optimum(small: Small) -> tuple[float, float]:
     centres = np.tile(np.sqrt(low * high), (len(batches), 1))
     best = np.full(len(batches), np.inf)
     reach = np.log(high / low) / 2
-    for _ in range(8):
-        steps = np.array(list(product(np.linspace(-1, 1, 13), repeat=2))) * reach
+    for _ in range(16):
+        steps = np.array(list(product(np.linspace(-1, 1, 9), repeat=2))) * reach
         drives = np.clip(centres[:, None] * np.exp(steps), low, high)
         values = np.tile(small.given.values, (drives.shape[0] * drives.shape[1], 1))
         values[:, place[0]] = batches.repeat(drives.shape[1])
@@ -174,7 +174,7 @@ def _grid_optimum(small: Small) -> tuple[float, float]:
         best = np.minimum(best, kept.min(axis=1))
         rows = np.flatnonzero(better)
         centres[rows] = drives[rows, least[rows]]
-        reach = reach * 0.4
+        reach = reach * 0.65
     return float(np.exp(best.min())), float(batches[best.argmin()])
 
 

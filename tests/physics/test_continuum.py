@@ -68,11 +68,14 @@ def test_costs_have_no_jump(kind: str):
 
 @pytest.mark.parametrize("name", COSTS)
 def test_slope_has_no_jump_in_the_smooth_model(name: str):
-    """A p-norm turns from one slope to the other at most at the rate p / 4."""
+    """A p-norm turns from one slope to the other at most at the rate p / 4.
+
+    Up to three of them (weights, KV, activations) turn at the same size.
+    """
     _, slopes, step = sweep("smooth")
     slope = slopes[:, METRICS.index(name)]
     fastest = SHARPNESS / 4 * step * np.ptp(slope)
-    assert np.abs(np.diff(slope)).max() <= 1.1 * fastest + 1e-9
+    assert np.abs(np.diff(slope)).max() <= 3.0 * fastest + 1e-9
 
 
 def test_resident_weights_save_time_and_memory_energy():

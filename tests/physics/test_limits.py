@@ -134,8 +134,8 @@ def test_all_experts_active_is_a_dense_model(batch: float):
         model__expert_size=dense.model.ffn_size / 8,
     )
     one, other = evaluate(dense), evaluate(experts)
-    # The router is all that is added: 8 columns beside 3 x 14336.
-    assert seconds(other) == pytest.approx(seconds(one), rel=2e-3)
+    # The router is all that is added: 8 columns beside 3 x 14336, padded to a tile.
+    assert seconds(other) == pytest.approx(seconds(one), rel=5e-3)
     for part in ("compute", "dram", "path", "static"):
         assert float(getattr(other.breakdown.energy, part)) == pytest.approx(
             float(getattr(one.breakdown.energy, part)), rel=5e-3
@@ -249,7 +249,8 @@ def open_loop(rate: float, **given: float) -> Design:
 def test_settled_batch_obeys_littles_law(rate: float):
     found = evaluate(open_loop(rate))
     assert 0 < float(found.batch) < float(found.max_batch)
-    served = float(found.request_latency - found.queue_time)
+    length = float(open_loop(rate).request.output_length)
+    served = length * float(found.time_per_output_token)
     assert float(found.batch) == pytest.approx(rate * served, rel=1e-9)
 
 
