@@ -31,7 +31,7 @@ from codesign.core.record import Record, as_float64
 from codesign.hardware.chip import Chip, System
 from codesign.model.transformer import Transformer
 from codesign.serving.deployment import Deployment
-from codesign.serving.design import Design
+from codesign.serving.design import Design, set_parameter
 from codesign.serving.request import Request
 from codesign.serving.stack import Stack
 from codesign.technology.constants import Technology
@@ -301,7 +301,7 @@ def _with_values(parts: Mapping[str, Any], values: Mapping[str, float]) -> Desig
         technology=parts["technology"],
     )
     for path, value in values.items():
-        design = set_path(design, path, value=value)
+        design = set_parameter(design, path, value=value)
     defaults: dict[str, Scalar] = {
         "deployment.pipeline_parallel": 1.0,
         "deployment.expert_parallel": 1.0,

@@ -13,7 +13,7 @@ from codesign.operators.attention import linear_bits
 from codesign.operators.shard import Shard
 from codesign.operators.table import Row, RowKind, row
 
-ROUTER = RowKind("router", weight=1, fixed_math=1)
+ROUTER = RowKind("router", weight=1)
 EXPERT_IN = RowKind("experts in", weight=1, kernels=0, expert_kernels=1)
 EXPERT_OUT = RowKind("experts out", weight=1, kernels=0)
 SHARED_IN = RowKind("shared expert in", weight=1)

@@ -20,7 +20,7 @@ FFN_IN = RowKind("ffn in", weight=1)
 FFN_OUT = RowKind("ffn out", weight=1)
 NORMS = RowKind("norms and elementwise", kernels=0)
 EMBEDDING = RowKind("embedding", weight=0)
-HEAD = RowKind("lm head", weight=1, fixed_math=1)
+HEAD = RowKind("lm head", weight=1)
 SAMPLING = RowKind("sampling")
 
 ELEMENT_BYTES = 2.0  # elementwise operands stay in 16 bit

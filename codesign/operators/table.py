@@ -49,10 +49,10 @@ class OperatorTable(Record):
 
 
 class RowKind(NamedTuple):
-    """What is fixed about a row: name, phase share, operand class, kernels.
+    """What is fixed about a row: name, class of its stored operand, kernels.
 
-    ``weight``, ``cache`` and ``prefill`` are 0 or 1: the stored operand is a
-    weight, is KV cache or state, the row works on prefill tokens only.
+    ``weight`` and ``cache`` are 0 or 1: the stored operand is a weight, or is KV
+    cache or state.
     ``kernels`` counts launches per execution, ``expert_kernels`` the grouped
     kernels of expert layers.
     """
@@ -62,7 +62,6 @@ class RowKind(NamedTuple):
     cache: float = 0.0
     kernels: float = 1.0
     expert_kernels: float = 0.0
-    fixed_math: float = 0.0
 
 
 class Work(Record):

@@ -68,9 +68,10 @@ def page(result: Result, *, small: bool) -> str:
             "",
             *(f"- **{r.name}**: {FREE[r.name]}" for r in result.rungs),
             "",
-            f"Every search has {study.search.starts} starts (seed {study.search.seed});",
-            "*alternating* spends four searches, every other rung one. No rung is worse",
-            "than the one it starts from; the joint search starts from all of them.",
+            f"Every search has {study.search.starts} starts, seed",
+            f"{study.search.seed}; *alternating* spends four searches, every other",
+            "rung one. No rung is worse than the one it starts from; the joint search",
+            "starts from all of them.",
             "",
             "## Designs",
             "",
@@ -172,7 +173,8 @@ def main(arguments: list[str] | None = None) -> Result:
     parser.add_argument("--small", action="store_true", help="few starts")
     parser.add_argument("--out", type=Path, default=HERE, help="folder of the page")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    log.setLevel(logging.INFO)
     cd.enable_x64()
     study = cd.load_study(str(HERE / "study.yaml"))
     if options.small:
