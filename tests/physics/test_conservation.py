@@ -73,17 +73,13 @@ def test_seconds_sum_to_the_mean_step(name: str):
 
 
 @each_case
-def test_power_of_each_kind_of_step_is_its_energy_over_its_time(name: str):
+def test_mean_power_lies_between_the_kinds_of_step(name: str):
     cost = found(name)
     bill = cost.breakdown
     decode = summed(bill.decode_joules) / summed(bill.decode_seconds)
-    prompt = summed(bill.prompt_joules) / summed(bill.prompt_seconds)
     assert decode == pytest.approx(float(cost.decode_power))
-    assert prompt <= float(cost.prefill_power) * (1 + 1e-9)
     low, high = sorted((float(cost.decode_power), float(cost.prefill_power)))
-    assert float(cost.power) <= high * (1 + 1e-9)
-    assert float(cost.power) > 0
-    assert low > 0
+    assert low * (1 - 1e-9) <= float(cost.power) <= high * (1 + 1e-9)
 
 
 @each_case

@@ -48,6 +48,13 @@ def seconds(found: Cost) -> float:
     return sum(float(part) for part in jax.tree.leaves(found.breakdown.decode_seconds))
 
 
+def prompt_power(found: Cost) -> float:
+    """Mean power of the step that prefills a waiting prompt."""
+    bill = found.breakdown
+    joules, duration = map(jax.tree.leaves, (bill.prompt_joules, bill.prompt_seconds))
+    return float(sum(joules)) / float(sum(duration))
+
+
 def large_batch() -> Design:
     """Compute-bound decode: Llama-3-8B on an ideal H100, short context."""
     return ideal(
@@ -138,7 +145,7 @@ def test_all_experts_active_is_a_dense_model(batch: float):
     assert seconds(other) == pytest.approx(seconds(one), rel=5e-3)
     for part in ("compute", "dram", "path", "static"):
         assert float(getattr(other.breakdown.energy, part)) == pytest.approx(
-            float(getattr(one.breakdown.energy, part)), rel=5e-3
+            float(getattr(one.breakdown.energy, part)), rel=1e-2
         ), part
     assert float(other.memory.weight_bytes) == pytest.approx(
         float(one.memory.weight_bytes), rel=1e-3
@@ -168,6 +175,7 @@ def test_power_stays_within_the_limit(chip: str, share: float):
         assert float(found.decode_power) <= limit * (1 + 1e-9), batch
         assert float(found.prefill_power) <= limit * (1 + 1e-9), batch
         assert float(found.power) <= limit * (1 + 1e-9), batch
+        assert prompt_power(found) <= limit * (1 + 1e-9), batch
 
 
 def test_governor_gives_back_voltages_that_are_allowed():
