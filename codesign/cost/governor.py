@@ -27,7 +27,7 @@ def govern(design: Design, ready: Prepared) -> Design:
     that chose them within the power limit gets them back unchanged.
 
     Assumes: power grows with voltage; one voltage for steps with prefill, set by
-    the mean one of them.
+    the hottest of them.
     """
     limit = usable_power(design)
     deployment = design.deployment
@@ -36,7 +36,8 @@ def govern(design: Design, ready: Prepared) -> Design:
         kinds = step_costs(
             design, ready, decode_voltage=voltages[0], prefill_voltage=voltages[1]
         )
-        return jnp.stack([kinds.decode.power, kinds.mixed.power]) / limit - 1.0
+        hottest = jnp.maximum(kinds.mixed.power, kinds.prompt.power)
+        return jnp.stack([kinds.decode.power, hottest]) / limit - 1.0
 
     ceilings = [deployment.decode_voltage, deployment.prefill_voltage]
     decode, prefill = bisect(

@@ -158,6 +158,7 @@ def assemble(design: Design, ready: Prepared, *, sharpness: Sharpness = None) ->
     first = waiting + prefill
     plug = server_power(design, power)
     facility = plug * design.technology.datacenter.power_usage_effectiveness
+    hottest = jnp.maximum(kinds.mixed.power, kinds.prompt.power)
     flip = 1 / (1 + jnp.exp(-MEDIAN_STEEPNESS * (share - 0.5)))
     return Cost(
         time_to_first_token=first,
@@ -173,7 +174,7 @@ def assemble(design: Design, ready: Prepared, *, sharpness: Sharpness = None) ->
         power_server=plug,
         power_facility=facility,
         decode_power=kinds.decode.power,
-        prefill_power=kinds.mixed.power,
+        prefill_power=hottest,
         decode_voltage=jnp.asarray(design.deployment.decode_voltage),
         prefill_voltage=jnp.asarray(design.deployment.prefill_voltage),
         usd_per_token=per_token
@@ -193,7 +194,7 @@ def assemble(design: Design, ready: Prepared, *, sharpness: Sharpness = None) ->
             built,
             memory=held,
             decode_power=kinds.decode.power,
-            prefill_power=kinds.mixed.power,
+            prefill_power=hottest,
             sharpness=sharpness,
         ),
     )

@@ -21,11 +21,13 @@ from codesign.core.quantities import (
     Watts,
 )
 from codesign.core.record import Record
-from codesign.core.smooth import Sharpness, saturate, smooth_min
+from codesign.core.smooth import Sharpness, saturate, smooth_max, smooth_min
 from codesign.hardware.chip import Chip
 from codesign.technology.arithmetic import speed
 from codesign.technology.constants import Technology
 from codesign.technology.node import at_node
+
+DIE_SHARPNESS = 64.0  # of the turn to one die per wafer
 
 
 class Silicon(Record):
@@ -242,7 +244,8 @@ def chip_price(
     pitch = (jnp.sqrt(die_area) + fab.scribe_lane) ** 2
     gross = jnp.pi * usable**2 / (4 * pitch) - jnp.pi * usable / jnp.sqrt(2 * pitch)
     wafer = at_node(technology.nodes, technology.nodes.wafer_price, node=chip.node)
-    dies = chip.dies * wafer / (jnp.maximum(gross, 1.0) * yielded)
+    whole = smooth_max(jnp.maximum(gross, 0.0), 1.0, sharpness=DIE_SHARPNESS)
+    dies = chip.dies * wafer / (whole * yielded)
     memory = chip.dram.price * chip.dram.stacks * chip.dram.stack_capacity
     interposer = saturate(chip.dram.stacks) * (
         area * fab.interposer_area_factor

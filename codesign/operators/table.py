@@ -197,7 +197,8 @@ def work(
     widths = table.cols + table.inner - table.reused_width
     moved = runs * table.rows * widths * operand
     bound = is_weight * 2 * macs * operand / jnp.sqrt(tiles.capacity / operand)
-    activations = jnp.maximum(moved * (1 - is_cache), bound - stored)
+    moved = jnp.where(macs > 0, moved * (1 - is_cache), 0.0)
+    activations = jnp.maximum(moved, bound - stored)
     return Work(
         flops=2 * macs,
         macs=macs,

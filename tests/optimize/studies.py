@@ -46,7 +46,7 @@ subject_to:
   - chip.area <= baseline
   - usd_per_token <= baseline
   - quality.gap <= 0
-search: {starts: 16, seed: 0}
+search: {starts: 32, seed: 0}
 """
 TPOT = 0  # place of the limit on time per output token
 CHIP = ("chip.", "system.", "deployment.")

@@ -47,9 +47,9 @@ def assert_rises(values: list[float], what: str) -> None:
 @pytest.mark.parametrize("batch", [1.0, 64.0, 1024.0])
 @pytest.mark.parametrize("chip", WITH_DRAM)
 def test_more_memory_bandwidth_is_never_slower(chip: str, batch: float):
-    """Power out of the way: prefill steps share one voltage, set by the mean one.
+    """Power out of the way: prefill steps share one voltage, set by the hottest.
 
-    Under a power limit a faster memory may lower it, and with it a lone prompt.
+    Under a power limit a faster memory may heat one of them and slow the other.
     """
     design = preset_design(chip, "llama-3-8b", batch=batch)
     free = with_values(design, chip__tdp=1e5, deployment__power_limit=1e5)
