@@ -57,7 +57,7 @@ class Pool:
     def join(self, other: "Pool") -> "Pool":
         """Both pools, each distinct design once."""
         values = np.concatenate([self.values, other.values])
-        _, first = np.unique(values.round(12), axis=0, return_index=True)
+        _, first = np.unique(np.log(values).round(12), axis=0, return_index=True)
         return Pool(
             values,
             np.concatenate([self.objective, other.objective]),

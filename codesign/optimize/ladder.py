@@ -198,6 +198,11 @@ def _result(
 
 def _status(best: Rung, tuned: Rung) -> str:
     for rung in (tuned, best):
+        if not rung.feasible and rung.worst.startswith("quality."):
+            return (
+                f"Infeasible ({rung.name}): {rung.worst} cannot be kept; the nearest "
+                f"design exceeds it by {rung.violation:.4g}. Relax it by that much."
+            )
         if not rung.feasible:
             factor = float(np.exp(rung.violation))
             return (

@@ -204,7 +204,8 @@ class Engine:
             seeds = self._sorted_values(lanes)[:ELITE]
         pool = self._polish(pool, theta, mask=mask, rng=rng)
         log.note("polish", np.where(pool.violation <= FEASIBLE, pool.objective, np.inf))
-        return Found(pool, float(np.exp(bound)), agreement, log.trace)
+        relaxed_best = float(np.exp(bound)) if np.isfinite(bound) else np.nan
+        return Found(pool, relaxed_best, agreement, log.trace)
 
     def _starts(self, known: Floats, *, mask: Mask, rng: np.random.Generator) -> Floats:
         random = self.space.decode(

@@ -15,6 +15,7 @@ from codesign.core.paths import get_path
 from codesign.serving.design import Design, set_parameter
 
 Floats = NDArray[np.float64]
+ROUNDING = 1e-9  # a bound this close below a whole step is that step
 GOVERNOR = ("deployment.decode_voltage", "deployment.prefill_voltage")
 
 
@@ -74,10 +75,17 @@ class Space:
 
     def _couple(self, values: Floats, mask: NDArray[np.bool_]) -> Floats:
         position = {path: i for i, path in enumerate(self.paths)}
-        for index, variable in enumerate(self.variables):
-            other = position.get(variable.high_path or "")
-            if mask[index] and other is not None:
+        tied = [
+            (i, position[v.high_path or ""], v)
+            for i, v in enumerate(self.variables)
+            if mask[i] and (v.high_path or "") in position
+        ]
+        for _ in tied:
+            for index, other, variable in tied:
                 bound = variable.high_factor * values[..., other]
+                step = _step(variable)
+                if step:
+                    bound = step * np.floor(bound / step + ROUNDING)
                 values[..., index] = np.minimum(values[..., index], bound)
         return values
 
@@ -113,12 +121,16 @@ def place(design: Design, paths: Sequence[str], *, values: Array | Floats) -> De
     return design
 
 
+def _step(variable: Variable) -> float:
+    return variable.multiple or (1.0 if variable.integer else 0.0)
+
+
 def _nearest(variable: Variable, values: Floats) -> Floats:
     if variable.choices:
         options = np.array(variable.choices, float)
         distance = np.abs(np.log(values[..., None]) - np.log(options))
         return options[np.argmin(distance, axis=-1)]
-    step = variable.multiple or (1.0 if variable.integer else 0.0)
+    step = _step(variable)
     if not step:
         return np.clip(values, variable.low, variable.high)
     first, last = np.ceil(variable.low / step), np.floor(variable.high / step)

@@ -207,7 +207,7 @@ def test_values_without_a_short_text_survive(*, design: Design, tmp_path: Path):
     for name in path_units(Design):
         size = jnp.shape(get_path(design, name))
         scale = draws.uniform(0.5, 2.0, size)
-        design = set_path(design, name, get_path(design, name) * scale)
+        design = set_path(design, name, value=get_path(design, name) * scale)
     save_design(design, path)
     assert_trees_close(load_design(path), design, rtol=1e-12, atol=0.0)
 
@@ -226,7 +226,7 @@ def test_exact_text_is_a_plain_number_or_has_the_unit(unit: str):
 
 
 def test_values_that_are_not_finite_are_not_saved(*, design: Design, tmp_path: Path):
-    broken = set_path(design, "chip.tdp", jnp.asarray(jnp.nan))
+    broken = set_path(design, "chip.tdp", value=jnp.asarray(jnp.nan))
     with pytest.raises(InputError, match=r"chip\.tdp: .*not finite"):
         save_design(broken, tmp_path / "design.yaml")
 
