@@ -66,7 +66,6 @@ def test_join_keeps_each_design_once():
     assert both.best(1).values[0, 0] == pytest.approx(3)
 
 
-@pytest.mark.xfail(strict=False, reason="open: see the changelog")
 def test_join_tells_small_numbers_apart():
     first, second = pool((4e-13, 1.0, 0.0)), pool((5e-13, 0.5, 0.0))
     assert len(first.join(second).values) == 2

@@ -74,7 +74,6 @@ def test_a_bound_on_another_variable_is_kept(space: Space):
     assert np.any(power < tdp)
 
 
-@pytest.mark.xfail(strict=False, reason="open: see the changelog")
 def test_a_bound_on_another_variable_leaves_integers_whole():
     experts = Variable("model.num_experts", "1", 8, 64, choices=(8.0, 64.0))
     active = Variable(
@@ -92,7 +91,6 @@ def test_a_bound_on_another_variable_leaves_integers_whole():
     assert legal[1] == pytest.approx(2)
 
 
-@pytest.mark.xfail(strict=False, reason="open: see the changelog")
 def test_bounds_on_bounded_variables_are_kept_in_any_order():
     names = ("model.kv_bits", "model.activation_bits", "model.weight_bits")
     upper = (*names[1:], None)
