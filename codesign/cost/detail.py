@@ -3,11 +3,15 @@
 Settled design, kind of step -> one entry per operator, for tables and plots.
 """
 
+from collections.abc import Callable
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from codesign.core.checks import check_x64
+from codesign.core.compiler import cpu_options
 from codesign.core.quantities import (
     Bytes,
     Count,
@@ -56,13 +60,17 @@ def operator_costs(design: Design, *, kind: str) -> dict[str, OperatorCost]:
     """
     check_x64()
     index = STEP_KINDS.index(kind)
-    rows = jax.device_get(_costs(as_float64(design), jnp.asarray(index)))
+    rows = jax.device_get(_compiled()(as_float64(design), jnp.asarray(index)))
     names = [row.name for row in KINDS]
     live = np.flatnonzero(rows.seconds > 0)
     return {names[i]: jax.tree.map(lambda leaf, i=i: leaf[i], rows) for i in live}
 
 
-@jax.jit
+@cache
+def _compiled() -> Callable[..., OperatorCost]:
+    return jax.jit(_costs, compiler_options=cpu_options(level=0))
+
+
 def _costs(design: Design, index: Count) -> OperatorCost:
     ready = prepare(design)
     held = govern(design, ready).deployment

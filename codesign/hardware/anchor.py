@@ -3,6 +3,7 @@
 Chip, published figures -> the same chip with an ``Anchor`` of log-residuals.
 """
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -29,6 +30,7 @@ def zero_anchor() -> Anchor:
     )
 
 
+@jax.jit
 def anchor_chip(chip: Chip, published: Published, *, technology: Technology) -> Chip:
     """The chip with residuals such that its metrics equal the published ones.
 

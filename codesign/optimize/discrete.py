@@ -5,6 +5,8 @@ neighbourhood search on the hard model.
 """
 
 from dataclasses import dataclass
+from itertools import product
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,31 +80,37 @@ class Pool:
 
 
 PER_COMBINATION = 4  # designs kept of one combination of choices
+MOVED_CHOICES = 3  # most choices that a neighbour differs in
 CHOICE_CHANCE = 0.25  # that a moving choice takes another place in its list
 
 
 def neighbours(
     space: Space, values: Floats, *, mask: Mask, count: int, rng: np.random.Generator
 ) -> Floats:
-    """Combinations of choices around given designs, ``count`` of them.
+    """Combinations of choices around given designs, best first; ``count`` of them.
 
-    The first copies round every choice to its nearest value; the others move
-    a few choices by one place in their list.
+    All combinations where there are no more than ``count``, each around the best
+    designs. Else a quarter of the copies round every choice to its nearest
+    value, and the others then move a few choices by one place in their list.
     """
-    picks = np.arange(count) % len(values)
-    moved = space.round(values[picks], mask=mask & space.coarse)
     coarse = np.flatnonzero(mask & space.coarse)
-    if not coarse.size:
+    every = prod(len(space.variables[column].choices) for column in coarse)
+    if every <= count:
+        lists = [space.variables[column].choices for column in coarse]
+        moved = values[np.minimum(np.arange(count) // every, len(values) - 1)]
+        combinations = np.array(list(product(*lists)), float).reshape(every, -1)
+        moved[:, coarse] = combinations[np.arange(count) % every]
         return moved
-    fresh = np.arange(count) >= len(values)
-    number = rng.integers(1, 4, size=count)
-    for lane in np.flatnonzero(fresh):
-        for column in rng.choice(
-            coarse, size=min(number[lane], coarse.size), replace=False
-        ):
-            moved[lane, column] = _shift(
-                space, column, value=moved[lane, column], rng=rng
-            )
+    nearest = min(len(values), max(count // 4, 1))
+    moved = space.round(values[np.arange(count) % nearest], mask=mask & space.coarse)
+    fresh = np.arange(count) >= nearest
+    number = rng.integers(1, MOVED_CHOICES + 1, size=count)
+    ranks = rng.permuted(np.tile(np.arange(coarse.size), (count, 1)), axis=1)
+    for place, column in enumerate(coarse):
+        chosen = fresh & (ranks[:, place] < number)
+        moved[chosen, column] = _shift(
+            space, int(column), values=moved[chosen, column], rng=rng
+        )
     return moved
 
 
@@ -122,12 +130,13 @@ def scatter(
 
 
 def _shift(
-    space: Space, column: int, *, value: float, rng: np.random.Generator
-) -> float:
+    space: Space, column: int, *, values: Floats, rng: np.random.Generator
+) -> Floats:
+    """Each value one place up or down the list of its variable."""
     options = np.sort(np.array(space.variables[column].choices, float))
-    here = int(np.argmin(np.abs(np.log(options) - np.log(value))))
-    there = np.clip(here + rng.choice([-1, 1]), 0, len(options) - 1)
-    return float(options[there])
+    here = np.argmin(np.abs(np.log(options) - np.log(values[:, None])), axis=1)
+    there = here + rng.choice([-1, 1], size=len(values))
+    return options[np.clip(there, 0, len(options) - 1)]
 
 
 def mutate(
@@ -154,10 +163,9 @@ def mutate(
     lanes = np.where(moving & ~space.coarse, lanes * jump, lanes)
     for column in np.flatnonzero(mask & space.coarse):
         shifted = moving[:, column] & (rng.uniform(size=count) < CHOICE_CHANCE)
-        for lane in np.flatnonzero(shifted):
-            lanes[lane, column] = _shift(
-                space, int(column), value=lanes[lane, column], rng=rng
-            )
+        lanes[shifted, column] = _shift(
+            space, int(column), values=lanes[shifted, column], rng=rng
+        )
     for column in np.flatnonzero(mask & space.fine):
         step = space.variables[column].multiple or 1.0
         stuck = moving[:, column] & (

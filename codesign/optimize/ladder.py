@@ -6,6 +6,7 @@ legal design, none worse than the one that it starts from.
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import jax
@@ -25,8 +26,12 @@ from codesign.optimize.search import Engine, Found
 from codesign.optimize.space import Floats, build_space, place
 from codesign.outcome.answer import Outcome
 from codesign.quality.evaluate import check_training_tokens, quality
+from codesign.serving.design import Design
 
 Progress = Callable[[str], None]
+TUNING_STARTS = 64
+POWER_LIMIT = "deployment.power_limit"
+HEADROOM = 1e-6  # of a power limit over the power drawn
 UNBOUNDED = 1e9  # factor on a limit that refers to a baseline not yet tuned
 
 FORMATS = ("model.weight_bits", "model.activation_bits", "model.kv_bits")
@@ -54,17 +59,15 @@ class Climber:
         self.problem = build_problem(study, self.space)
         self.constants = as_float64(load_quality_constants())
         self.rng = np.random.default_rng(study.search.seed)
-        self.engine = Engine(
-            self.problem,
-            self.space,
-            starts=study.search.starts,
-            schedule=Schedule(),
-        )
+        self.engine = Engine(self.problem, self.space, schedule=Schedule())
         self.theta = self._theta(None)
-        self.engine.compile(self.space.values_of(study.baseline), self.theta)
         self._quality = jax.jit(
             partial(quality, reference=study.baseline.model, constants=self.constants)
         )
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(evaluate, as_float64(study.baseline))
+            self.engine.compile(self.space.values_of(study.baseline), self.theta)
+        first.result()
 
     def as_given(self) -> Rung:
         """The baseline at the batch and limits that the study gives it."""
@@ -72,22 +75,54 @@ class Climber:
         return self._rung("as given", values)
 
     def tune(self, given: Rung) -> Rung:
-        """The baseline with its own variables tuned at the same limits."""
+        """The baseline with its own variables tuned at the same limits.
+
+        Few variables need few starts: 64 reach what 256 do to 1e-6.
+        """
         mask = self.space.select(self.study.tune)
-        rung = self.climb("tuned", mask=mask, known=given.values[None])
+        starts = min(self.study.search.starts, TUNING_STARTS)
+        rung = self.climb("tuned", mask=mask, known=given.values[None], starts=starts)
         self.theta = self._theta(rung)
         return rung
 
-    def climb(self, name: str, *, mask: Mask, known: Floats) -> Rung:
+    def climb(
+        self, name: str, *, mask: Mask, known: Floats, starts: int | None = None
+    ) -> Rung:
         """The best legal design over the masked variables."""
         self.progress(f"[{name}]")
         found = self.engine.search(
-            self.theta, mask=mask, known=known, rng=self.rng, progress=self.progress
+            self.theta,
+            mask=mask,
+            known=known,
+            starts=starts or self.study.search.starts,
+            rng=self.rng,
+            progress=self.progress,
         )
-        return self._rung(name, found.pool.best(1).values[0], found=found)
+        best = self._tightened(found.pool.best(1).values[0], mask=mask)
+        return self._rung(name, best, found=found)
+
+    def _tightened(self, values: Floats, *, mask: Mask) -> Floats:
+        """The design with a free power limit no higher than what it draws.
+
+        The objective may not feel the rest, but power and cooling provided for
+        it cost money, which limits on the price of a baseline refer to.
+        """
+        (place_of,) = np.nonzero(mask & (np.array(self.space.paths) == POWER_LIMIT))
+        if not place_of.size:
+            return values
+        cost = evaluate(self._design(values))
+        drawn = max(float(cost.decode_power), float(cost.prefill_power))
+        limit = np.minimum(values[place_of], drawn * (1 + HEADROOM))
+        low = np.exp(self.space.low[place_of])
+        tight = values.copy()
+        tight[place_of] = np.maximum(limit, low)
+        return tight
+
+    def _design(self, values: Floats) -> Design:
+        return as_float64(place(self.study.baseline, self.space.paths, values=values))
 
     def _rung(self, name: str, values: Floats, *, found: Found | None = None) -> Rung:
-        design = as_float64(place(self.study.baseline, self.space.paths, values=values))
+        design = self._design(values)
         cost = evaluate(design)
         held = design.replace(
             deployment=design.deployment.replace(

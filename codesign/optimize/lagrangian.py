@@ -12,13 +12,9 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from codesign.core.compiler import cpu_options
 from codesign.core.record import Record
-from codesign.optimize.problem import (
-    Problem,
-    Theta,
-    cpu_options,
-    values_and_constraints,
-)
+from codesign.optimize.problem import Problem, Theta, values_and_constraints
 
 
 @dataclass(frozen=True)
@@ -50,15 +46,6 @@ class Start(Record):
     margin: Array
 
 
-class Dual(Record):
-    """What the augmented Lagrangian holds fixed while the point moves."""
-
-    multiplier: Array
-    rho: Array
-    margin: Array
-    theta: Theta
-
-
 class Lanes(Record):
     """State of all starts after a descent; the last axis of points is variables."""
 
@@ -87,25 +74,27 @@ def descender(
     """
     moves = transform or schedule.transform()
 
-    def augmented(point: Array, dual: Dual) -> tuple[Array, tuple[Array, Array]]:
-        objective, constraints = values_and_constraints(
-            problem, point, theta=dual.theta, sharpness=schedule.sharpness
-        )
-        push = jnp.maximum(
-            0.0, dual.multiplier + dual.rho * (constraints + dual.margin)
-        )
-        penalty = jnp.sum(push**2 - dual.multiplier**2) / (2 * dual.rho)
-        return objective + penalty, (objective, constraints)
-
-    gradient = jax.grad(augmented, has_aux=True)
-
     def descend(start: Start, theta: Theta) -> Lanes:
-        point, free, margin = start.points, start.free, start.margin
+        free, margin = start.free, start.margin
+
+        def augmented(
+            point: Array, dual: tuple[Array, Array, Array]
+        ) -> tuple[Array, tuple[Array, Array]]:
+            multiplier, rho, margin = dual
+            objective, constraints = values_and_constraints(
+                problem, point, theta=theta, sharpness=schedule.sharpness
+            )
+            push = jnp.maximum(0.0, multiplier + rho * (constraints + margin))
+            penalty = jnp.sum(push**2 - multiplier**2) / (2 * rho)
+            return objective + penalty, (objective, constraints)
+
+        gradient = jax.vmap(
+            jax.grad(augmented, has_aux=True), in_axes=(0, (0, None, 0))
+        )
 
         def step(carry: Any, _: None) -> tuple[Any, None]:
             here, state, multiplier, rho, _, _ = carry
-            dual = Dual(multiplier=multiplier, rho=rho, margin=margin, theta=theta)
-            slope, (objective, constraints) = gradient(here, dual)
+            slope, (objective, constraints) = gradient(here, (multiplier, rho, margin))
             slope = jnp.where(free & jnp.isfinite(slope), slope, 0.0)
             update, state = moves.update(slope, state, here)
             moved = optax.projections.projection_box(here + update, 0.0, 1.0)
@@ -115,18 +104,21 @@ def descender(
         def outer(carry: Any, _: None) -> tuple[Any, Array]:
             carry, _ = jax.lax.scan(step, carry, None, length=schedule.steps)
             here, state, multiplier, rho, objective, constraints = carry
-            multiplier = jnp.maximum(0.0, multiplier + rho * (constraints + margin))
+            multiplier = jnp.maximum(
+                0.0, multiplier + rho * (constraints + margin[:, None])
+            )
             rho = rho * schedule.penalty_growth
             after = (here, state, multiplier, rho, objective, constraints)
-            return after, jnp.stack([objective, jnp.max(constraints)])
+            return after, jnp.stack([objective, jnp.max(constraints, axis=1)], axis=1)
 
-        blank = jnp.zeros(len(problem.constraint_names))
+        count = len(start.points)
+        blank = jnp.zeros((count, len(problem.constraint_names)))
         carry = (
-            point,
-            moves.init(point),
+            start.points,
+            moves.init(start.points),
             blank,
             jnp.asarray(schedule.penalty),
-            jnp.zeros(()),
+            jnp.zeros(count),
             blank,
         )
         last, trace = jax.lax.scan(outer, carry, None, length=schedule.rounds)
@@ -136,8 +128,7 @@ def descender(
             objective=objective,
             constraints=constraints,
             multipliers=multiplier,
-            trace=trace,
+            trace=jnp.moveaxis(trace, 0, 1),
         )
 
-    lanes = jax.vmap(descend, in_axes=(0, None))
-    return jax.jit(lanes, compiler_options=cpu_options())
+    return jax.jit(descend, compiler_options=cpu_options())

@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array
 
 from codesign.config.study import Limit, Study
+from codesign.core.compiler import cpu_options
 from codesign.core.paths import get_path
 from codesign.core.quantities import Scalar
 from codesign.core.record import Record
@@ -23,8 +24,6 @@ from codesign.outcome.answer import Outcome, outcome
 from codesign.quality.constants import QualityConstants
 from codesign.quality.validity import Validity
 from codesign.serving.design import Design
-
-CPU_OPTIONS = {"xla_cpu_use_fusion_emitters": False}
 
 
 class Theta(Record):
@@ -144,6 +143,7 @@ def puller(problem: Problem) -> Any:
 
     Takes point, parameters and weights of the objective and each constraint;
     the gradient is in the point and in every leaf of the baseline design.
+    Compiled in half the time at a quarter of the speed: it runs a few times.
     """
 
     def pull(
@@ -158,9 +158,4 @@ def puller(problem: Problem) -> Any:
         both, transpose = jax.vjp(outputs, point, theta.design)
         return (both, *transpose(weights))
 
-    return jax.jit(pull, compiler_options=cpu_options())
-
-
-def cpu_options() -> dict[str, bool]:
-    """Compiler options that halve compile time on a CPU at equal speed."""
-    return CPU_OPTIONS if jax.default_backend() == "cpu" else {}
+    return jax.jit(pull, compiler_options=cpu_options(level=0))

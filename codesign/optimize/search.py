@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from codesign.optimize.discrete import (
     FEASIBLE,
@@ -28,7 +30,7 @@ from codesign.serving.design import Design
 
 GROUP = 64  # lanes whose arrays fit in the cache together
 ELITE = 32
-POLISH_COPIES = 96
+POLISH_TRIALS = 160  # per free variable and round
 PENALTIES = (3.0, 300.0)  # on the sum of violations, first and last round
 SCALES = np.tile(np.geomspace(0.03, 1e-4, 8), 5)  # spread of the moves, box = 1
 POLISH_ROUNDS = len(SCALES)
@@ -76,29 +78,35 @@ class Log:
 class Engine:
     """The two compiled functions of a problem, shared by all its searches."""
 
-    def __init__(
-        self, problem: Problem, space: Space, *, starts: int, schedule: Schedule
-    ) -> None:
+    def __init__(self, problem: Problem, space: Space, *, schedule: Schedule) -> None:
         self.problem = problem
         self.space = space
-        self.starts = starts
         self.schedule = schedule
         self._descend = descender(problem, schedule)
         self._hard = hard_evaluator(problem)
         self._pull = puller(problem)
 
     def compile(self, values: Floats, theta: Theta) -> None:
-        """Compile all functions at once, each in a thread, by a call at a design."""
-        fixed = np.zeros(values.shape, bool)
-        weights = np.zeros(len(self.problem.constraint_names) + 1)
-        calls = (
-            lambda: self.descend(values[None], theta, free=fixed[None]),
-            lambda: self.evaluate(values[None], theta),
-            lambda: self.pull_back(values, theta, weights=weights),
+        """Compile all functions for a design's shapes, each in a thread.
+
+        Tracing holds the interpreter's lock and goes one after the other; XLA
+        does not.
+        """
+        points = jnp.tile(self.space.encode(values), (GROUP, 1))
+        start = Start(
+            points=points, free=jnp.zeros(points.shape, bool), margin=jnp.zeros(GROUP)
         )
-        with ThreadPoolExecutor(len(calls)) as pool:
-            for done in [pool.submit(call) for call in calls]:
-                done.result()
+        weights = np.zeros(len(self.problem.constraint_names) + 1)
+        with ThreadPoolExecutor() as pool:
+            compiled = [
+                pool.submit(self._descend.lower(start, theta).compile),
+                pool.submit(self._hard.lower(points, theta).compile),
+                pool.submit(
+                    self._pull.lower(points[0], theta, weights=weights).compile
+                ),
+            ]
+        for done in compiled:
+            done.result()
 
     def pull_back(
         self, values: Floats, theta: Theta, *, weights: Floats
@@ -111,7 +119,7 @@ class Engine:
     def descend(
         self, values: Floats, theta: Theta, *, free: Mask, margin: float = 0.0
     ) -> Lanes:
-        """Augmented-Lagrangian descent of ``starts`` lanes."""
+        """Augmented-Lagrangian descent of a batch of lanes."""
         points = self.space.encode(values)
         points = np.where(free, np.clip(points, 0.0, 1.0), points)
         margins = np.full((len(values), 1), margin)
@@ -161,6 +169,7 @@ class Engine:
         *,
         mask: Mask,
         known: Floats,
+        starts: int,
         rng: np.random.Generator,
         progress: Progress,
     ) -> Found:
@@ -171,23 +180,21 @@ class Engine:
         never worse than they are.
         """
         log = Log(progress)
-        space, count = self.space, max(self.starts // 2, 1)
+        space, count = self.space, max(starts // 2, 1)
         pool = self.evaluate(
             np.concatenate([known, space.round(known, mask=mask)]), theta
         )
-        lanes = self.descend(
-            self._starts(known, mask=mask, rng=rng),
-            theta,
-            free=np.tile(mask, (self.starts, 1)),
-        )
+        fixed = self._starts(known, mask=mask, count=starts, rng=rng)
+        lanes = self.descend(fixed, theta, free=np.tile(mask, (starts, 1)))
         relaxed = _feasible_objective(lanes)
         best = float(np.min(relaxed))
         agreement = (
             float(np.mean(relaxed <= best + AGREEMENT)) if best < np.inf else 0.0
         )
         log.note("relaxed", relaxed)
-        seeds, bound = self._sorted_values(lanes), np.inf
+        reached, bound = self._reached(lanes, given=fixed, mask=mask), np.inf
         for stage in ("choices", "neighbours", "integers"):
+            seeds = reached[_order(lanes)]
             held = mask & (space.coarse | (space.fine & (stage == "integers")))
             fixed = neighbours(space, seeds, mask=mask, count=count, rng=rng)
             if stage == "integers":
@@ -195,37 +202,32 @@ class Engine:
             lanes = self.descend(
                 fixed, theta, free=np.tile(mask & ~held, (count, 1)), margin=MARGIN
             )
-            reached = space.decode(np.asarray(lanes.points))
-            legal = space.round(np.where(held, fixed, reached), mask=mask)
-            pool = pool.join(self.evaluate(legal, theta))
+            reached = self._reached(lanes, given=fixed, mask=mask & ~held)
+            pool = pool.join(self.evaluate(space.round(reached, mask=mask), theta))
             reached_best = float(np.min(_feasible_objective(lanes)))
             bound = bound if stage == "integers" else min(bound, reached_best)
             log.note(stage, _feasible_objective(lanes))
-            seeds = self._sorted_values(lanes)[:ELITE]
         pool = self._polish(pool, theta, mask=mask, rng=rng)
         log.note("polish", np.where(pool.violation <= FEASIBLE, pool.objective, np.inf))
         relaxed_best = float(np.exp(bound)) if np.isfinite(bound) else np.nan
         return Found(pool, relaxed_best, agreement, log.trace)
 
-    def _starts(self, known: Floats, *, mask: Mask, rng: np.random.Generator) -> Floats:
-        random = self.space.decode(
-            rng.uniform(size=(self.starts, len(self.space.paths)))
-        )
-        near = self.space.encode(known[np.arange(self.starts) % len(known)])
+    def _starts(
+        self, known: Floats, *, mask: Mask, count: int, rng: np.random.Generator
+    ) -> Floats:
+        random = self.space.decode(rng.uniform(size=(count, len(self.space.paths))))
+        base = known[np.arange(count) % len(known)]
+        near = self.space.encode(base)
         jitter = near + 0.1 * rng.normal(size=near.shape)
         jittered = self.space.decode(np.clip(jitter, 0.0, 1.0))
-        half = np.arange(self.starts)[:, None] % 2 == 0
-        base = known[np.arange(self.starts) % len(known)]
+        half = np.arange(count)[:, None] % 2 == 0
         starts = np.where(mask, np.where(half, random, jittered), base)
-        starts[: len(known)] = known[: self.starts]
+        starts[: len(known)] = known[:count]
         return starts
 
-    def _sorted_values(self, lanes: Lanes) -> Floats:
-        violation = np.max(np.asarray(lanes.constraints), axis=1)
-        order = np.lexsort(
-            (np.asarray(lanes.objective), np.maximum(violation, 1e-3).round(3))
-        )
-        return self.space.decode(np.asarray(lanes.points))[order]
+    def _reached(self, lanes: Lanes, *, given: Floats, mask: Mask) -> Floats:
+        """Values at the end of a descent; what is not masked is as given."""
+        return np.where(mask, self.space.decode(np.asarray(lanes.points)), given)
 
     def _polish(
         self, pool: Pool, theta: Theta, *, mask: Mask, rng: np.random.Generator
@@ -235,7 +237,7 @@ class Engine:
         penalties = np.geomspace(*PENALTIES, POLISH_ROUNDS)
         for penalty, scale in zip(penalties, SCALES, strict=True):
             elite = pool.distinct(ELITE, columns=columns, penalty=penalty)
-            copies = POLISH_COPIES * ELITE // len(elite.values)
+            copies = max(1, POLISH_TRIALS * int(mask.sum()) // len(elite.values))
             trial = mutate(
                 self.space, elite.values, mask=mask, scale=scale, copies=copies, rng=rng
             )
@@ -243,6 +245,12 @@ class Engine:
             kept = trials.take(trials.order(penalty)[: 4 * ELITE])
             pool = pool.best(ELITE).join(elite).join(kept)
         return pool.best(ELITE)
+
+
+def _order(lanes: Lanes) -> NDArray[np.intp]:
+    """Lanes from best to worst: first by violation, then by objective."""
+    violation = np.maximum(np.max(np.asarray(lanes.constraints), axis=1), RELAXED)
+    return np.lexsort((np.asarray(lanes.objective), violation.round(3)))
 
 
 def _feasible_objective(lanes: Lanes) -> Floats:

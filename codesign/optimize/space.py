@@ -4,7 +4,7 @@ Free variables of a study -> unit-box coordinates, designs, legal values.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jax import Array
@@ -15,6 +15,7 @@ from codesign.core.paths import get_path
 from codesign.serving.design import Design, set_parameter
 
 Floats = NDArray[np.float64]
+FEW = 16  # values of an integer that is searched like a list of choices
 ROUNDING = 1e-9  # a bound this close below a whole step is that step
 GOVERNOR = ("deployment.decode_voltage", "deployment.prefill_voltage")
 
@@ -23,8 +24,9 @@ GOVERNOR = ("deployment.decode_voltage", "deployment.prefill_voltage")
 class Space:
     """Variables in a fixed order with their box in log coordinates.
 
-    ``coarse`` marks listed choices, which the discrete stage enumerates;
-    ``fine`` integers and multiples, which are rounded; the rest is continuous.
+    ``coarse`` marks listed choices and integers with few values, whose
+    combinations are searched; ``fine`` integers and multiples, which are
+    rounded; the rest is continuous.
     """
 
     variables: tuple[Variable, ...]
@@ -106,7 +108,7 @@ def build_space(study: Study) -> Space:
         )
         for path in GOVERNOR
     )
-    variables = (*study.free, *governed)
+    variables = (*map(_listed, study.free), *governed)
     return Space(
         variables=variables,
         low=np.log([v.low for v in variables]),
@@ -119,6 +121,16 @@ def place(design: Design, paths: Sequence[str], *, values: Array | Floats) -> De
     for index, path in enumerate(paths):
         design = set_parameter(design, path, value=values[index])
     return design
+
+
+def _listed(variable: Variable) -> Variable:
+    """The variable, as a list of choices if it is an integer with few values."""
+    if not variable.integer or variable.multiple or variable.high_path:
+        return variable
+    values = np.arange(np.ceil(variable.low), np.floor(variable.high) + 1)
+    if len(values) > FEW:
+        return variable
+    return replace(variable, choices=tuple(float(value) for value in values))
 
 
 def _step(variable: Variable) -> float:

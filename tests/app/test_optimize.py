@@ -146,7 +146,6 @@ def test_limits_that_cannot_be_kept_are_named(searched: Searched, tmp_path: Path
     assert (folder / "report.html").is_file()
 
 
-@pytest.mark.xfail(strict=False, reason="open: see the changelog")
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize(
     ("number", "after"), [(signal.SIGINT, "optimize"), (signal.SIGTERM, "minimize")]

@@ -140,7 +140,6 @@ def test_format(*, value: float, unit: str, text: str):
     assert format_quantity(value, Unit(unit)) == text
 
 
-@pytest.mark.xfail(strict=False, reason="open: see the changelog")
 @given(
     unit=st.sampled_from(UNITS),
     value=st.floats(min_value=1e-30, max_value=1e30),

@@ -51,7 +51,7 @@ search: {starts: 32, seed: 0}
 TPOT = 0  # place of the limit on time per output token
 CHIP = ("chip.", "system.", "deployment.")
 EVERYTHING = (*CHIP, "model.")
-ROUNDS, COPIES, LANES = 24, 16, 16
+ROUNDS, TRIALS, LANES = 24, 120, 16
 
 
 def load_small(folder: Path, *overrides: str) -> Study:
@@ -94,7 +94,7 @@ def quick_search() -> Iterator[None]:
     )
     changes: dict[str, Any] = {
         "GROUP": LANES,
-        "POLISH_COPIES": COPIES,
+        "POLISH_TRIALS": TRIALS,
         "POLISH_ROUNDS": ROUNDS,
         "SCALES": np.tile(np.geomspace(0.03, 1e-4, 8), ROUNDS // 8),
         **_compiled_once(),
@@ -160,6 +160,7 @@ class Small:
             theta,
             mask=mask,
             known=known[None],
+            starts=self.climber.study.search.starts,
             rng=np.random.default_rng(seed),
             progress=lambda _: None,
         )

@@ -102,7 +102,6 @@ def test_the_baseline_as_given_is_the_baseline(climbed: Result):
     assert float(given.quality.gap) == pytest.approx(0.0, abs=1e-12)
 
 
-@pytest.mark.xfail(strict=False, reason="open: see the changelog")
 @pytest.mark.parametrize("name", NAMES[1:])
 def test_a_searched_rung_has_a_relaxed_value(rungs: dict[str, Rung], name: str):
     """NaN where no relaxed start was feasible; infinity would be a gap of -100 %."""
@@ -135,7 +134,6 @@ def limit(metric: str, side: str) -> str:
     return f"subject_to=[{', '.join(texts)}]"
 
 
-@pytest.mark.xfail(strict=False, reason="open: see the changelog")
 def test_limits_on_the_baseline_refer_to_the_tuned_one(tmp_path: Path):
     result = optimize(load_small(tmp_path, limit("chip.area", "0.97 * baseline")))
     assert [rung.name for rung in result.rungs] == ["as given", "tuned", "co-designed"]
@@ -173,7 +171,6 @@ def _shortest_time(result: Result) -> float:
     )
 
 
-@pytest.mark.xfail(strict=False, reason="open: see the changelog")
 def test_an_impossible_quality_is_not_called_a_factor(tmp_path: Path):
     """A gap is a difference, so its relaxation is one as well."""
     result = optimize(load_small(tmp_path, limit("quality.gap", "-9")))

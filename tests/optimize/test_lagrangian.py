@@ -34,7 +34,7 @@ def descend(points: object, *, free: object = True, margin: float = 0.0) -> Lane
     start = Start(
         points=points,
         free=np.broadcast_to(free, points.shape),
-        margin=np.full((len(points), 1), margin),
+        margin=np.full(len(points), margin),
     )
     return descender(PROBLEM)(start, None)
 
@@ -65,7 +65,7 @@ def test_the_trace_has_one_row_per_round():
     start = Start(
         points=np.full((3, 2), 0.5),
         free=np.ones((3, 2), bool),
-        margin=np.zeros((3, 1)),
+        margin=np.zeros(3),
     )
     lanes = descender(PROBLEM, schedule)(start, None)
     assert lanes.trace.shape == (3, 4, 2)
@@ -76,7 +76,7 @@ def test_another_optax_transform_reaches_the_same_optimum():
     start = Start(
         points=np.array([[0.2, 0.9]]),
         free=np.ones((1, 2), bool),
-        margin=np.zeros((1, 1)),
+        margin=np.zeros(1),
     )
     lanes = descender(PROBLEM, transform=transform)(start, None)
     np.testing.assert_allclose(lanes.points[0], [0.6, 0.4], atol=5e-3)

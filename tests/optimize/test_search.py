@@ -7,7 +7,6 @@ import pytest
 
 from codesign.cost.evaluate import evaluate
 from codesign.optimize.discrete import Pool
-from codesign.optimize.search import Engine
 from codesign.optimize.space import GOVERNOR, Floats, place
 from tests.helpers import assert_trees_close
 from tests.optimize.studies import CHIP, EVERYTHING, Small
@@ -91,7 +90,6 @@ def test_search_form_and_governor_form_agree(small: Small):
     assert float(constraints[0].max()) <= LEGAL
 
 
-@pytest.mark.xfail(strict=False, reason="open: see the changelog")
 def test_nothing_leaves_the_box_and_nothing_fixed_moves(small: Small):
     mask = small.mask(BATCH, "chip.dram.bandwidth", "model.weight_bits")
     known = small.start()
@@ -120,14 +118,12 @@ def test_known_designs_bound_the_result(small: Small):
 
 def test_one_start_is_enough_to_run(small: Small):
     climber = small.climber
-    engine = Engine(
-        climber.problem, climber.space, starts=1, schedule=climber.engine.schedule
-    )
     mask = climber.space.select(("deployment.",))
-    found = engine.search(
+    found = climber.engine.search(
         climber.theta,
         mask=mask,
         known=small.given.values[None],
+        starts=1,
         rng=np.random.default_rng(0),
         progress=lambda _: None,
     )
@@ -150,7 +146,6 @@ def test_stages_are_traced_in_order(small: Small):
     assert rung.trace[-1]["best"] == pytest.approx(rung.objective, rel=1e-4)
 
 
-@pytest.mark.xfail(strict=False, reason="open: see the changelog")
 def test_batch_and_power_reach_the_best_point_of_a_grid(small: Small):
     """Batch, power limit and both voltages against an enumeration.
 

@@ -35,7 +35,6 @@ def _difference(design: Design, path: str, *, of: str) -> float:
     return float(np.log(ends[0] / ends[1]) / (2 * STEP))
 
 
-@pytest.mark.xfail(strict=False, reason="open: see the changelog")
 @pytest.mark.parametrize("load", [{"batch": 64}, {"rate": "2 req/s"}], ids=str)
 @pytest.mark.parametrize("metric", ["energy_per_token", "time_per_output_token"])
 def test_elasticities_are_central_differences(load: dict[str, object], metric: str):
@@ -47,7 +46,6 @@ def test_elasticities_are_central_differences(load: dict[str, object], metric: s
         assert found[path] == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
-@pytest.mark.xfail(strict=False, reason="open: see the changelog")
 def test_rate_moves_energy_through_the_batch():
     design = _design(rate="2 req/s")
     found = elasticities(design, wrt=["request.rate"])["request.rate"]

@@ -1,0 +1,348 @@
+"""How fast are compilation, evaluation, gradients and a whole search here?
+
+This machine -> benchmarks/results/speed.csv and speed.md.
+
+    python benchmarks/speed.py            # the committed setting, some minutes
+    python benchmarks/speed.py --small    # a look, about two minutes
+
+Variants of one quantity are interleaved in one process, so that their ratios
+hold on a loaded machine; levels do not. The load average stands in each row.
+"""
+
+import argparse
+import csv
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple, dataclass, fields
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import codesign as cd
+from codesign.config.quality import load_quality_constants
+from codesign.config.study import Study, load_study
+from codesign.core.compiler import cpu_options
+from codesign.core.record import as_float64
+from codesign.cost.evaluate import evaluate
+from codesign.optimize import optimize
+from codesign.optimize.lagrangian import Schedule, Start, descender
+from codesign.optimize.problem import (
+    Theta,
+    build_problem,
+    build_theta,
+    hard_evaluator,
+    puller,
+    values_and_constraints,
+)
+from codesign.optimize.space import build_space
+
+RESULTS = Path(__file__).resolve().parent / "results"
+SHARPNESS = 256.0
+LANES = (16, 64, 256, 1024)
+THREADS = (1, 2)
+SEARCH_STARTS = 64
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured quantity; ``value`` is the median of ``rounds``."""
+
+    what: str
+    variant: str
+    value: float
+    unit: str
+    low: float
+    high: float
+    rounds: int
+    cpu_seconds: float
+    load: float
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How much is measured."""
+
+    designs: int
+    rounds: int
+    lanes: tuple[int, ...]
+    steps: int
+
+
+FULL = Setting(designs=4096, rounds=7, lanes=LANES, steps=60)
+SMALL = Setting(designs=512, rounds=2, lanes=(64, 256), steps=5)
+
+
+class Clock:
+    """Wall and processor time since it was made."""
+
+    def __init__(self) -> None:
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
+
+    def read(self) -> tuple[float, float]:
+        """Seconds of wall and of processor."""
+        return time.perf_counter() - self.wall, time.process_time() - self.cpu
+
+
+def load_average() -> float:
+    """Mean number of running processes over the last minute; NaN where unknown."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+
+
+def once(what: str, variant: str, *, call: Callable[[], Any]) -> tuple[Row, Any]:
+    """Seconds of one call, and what it returned."""
+    load, clock = load_average(), Clock()
+    found = call()
+    wall, cpu = clock.read()
+    return Row(what, variant, wall, "s", wall, wall, 1, cpu, load), found
+
+
+def compile_times(study: Study) -> tuple[list[Row], Theta, dict[str, Any]]:
+    """Seconds to trace and to compile each function of the search, nothing cached."""
+    space = build_space(study)
+    problem = build_problem(study, space)
+    bounds = np.array([1e9 if x.baseline else (x.value or 0.0) for x in study.limits])
+    theta = build_theta(
+        study, space, constants=as_float64(load_quality_constants()), bounds=bounds
+    )
+    width, limits = len(space.paths), len(problem.constraint_names)
+    start = Start(
+        points=jnp.full((64, width), 0.5),
+        free=jnp.ones((64, width), bool),
+        margin=jnp.zeros((64, 1)),
+    )
+    gradient = jax.grad(partial(_scalar, problem))
+    jobs: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any]]] = {
+        "hard values": (hard_evaluator(problem), (start.points, theta), {}),
+        "gradient": (
+            jax.jit(
+                jax.vmap(gradient, in_axes=(0, None)), compiler_options=cpu_options()
+            ),
+            (start.points, theta),
+            {},
+        ),
+        "descent": (descender(problem, Schedule()), (start, theta), {}),
+        "one row of the Jacobian": (
+            puller(problem),
+            (start.points[0], theta),
+            {"weights": jnp.zeros(limits + 1)},
+        ),
+    }
+    rows, compiled = [], {}
+    for name, (function, arguments, named) in jobs.items():
+        row, lowered = once(
+            "trace", name, call=partial(function.lower, *arguments, **named)
+        )
+        rows.append(row)
+        row, _ = once("compile", name, call=lowered.compile)
+        rows.append(row)
+        compiled[name] = function
+    row, _ = once(
+        "first call", "evaluate", call=lambda: evaluate(as_float64(study.baseline))
+    )
+    return [*rows, row], theta, compiled
+
+
+def _scalar(problem: Any, point: jax.Array, theta: Theta) -> jax.Array:
+    objective, constraints = values_and_constraints(
+        problem, point, theta=theta, sharpness=SHARPNESS
+    )
+    return objective + jnp.sum(jnp.maximum(constraints, 0.0))
+
+
+def throughputs(
+    study: Study, theta: Theta, *, compiled: dict[str, Any], setting: Setting
+) -> Iterator[Row]:
+    """Designs per second by lanes of a group and number of threads."""
+    space = build_space(study)
+    problem = build_problem(study, space)
+    width = len(space.paths)
+    points = np.random.default_rng(0).uniform(size=(setting.designs, width))
+    short = descender(problem, Schedule(rounds=1, steps=setting.steps))
+
+    def descend(group: np.ndarray, theta: Theta) -> Any:
+        free = np.ones(group.shape, bool)
+        margin = np.zeros((len(group), 1))
+        return short(Start(points=group, free=free, margin=margin), theta)
+
+    work = {
+        "values": (compiled["hard values"], setting.designs, 1),
+        "gradients": (compiled["gradient"], setting.designs // 2, 1),
+        "descent steps": (descend, setting.designs // 4, setting.steps),
+    }
+    for what, (function, count, repeats) in work.items():
+        lanes = [n for n in setting.lanes if n <= count]
+        variants = {
+            f"{size} lanes, {threads} thread{'s' * (threads > 1)}": partial(
+                _run, function, points[:count], theta=theta, size=size, threads=threads
+            )
+            for size, threads in product(lanes, THREADS)
+        }
+        yield from interleaved(
+            what, variants, amount=count * repeats, rounds=setting.rounds
+        )
+
+
+def _run(
+    function: Callable[..., Any],
+    points: np.ndarray,
+    *,
+    theta: Theta,
+    size: int,
+    threads: int,
+) -> None:
+    groups = points.reshape(-1, size, points.shape[1])
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(lambda g: jax.block_until_ready(function(g, theta)), groups))
+
+
+def interleaved(
+    what: str,
+    variants: dict[str, Callable[[], Any]],
+    *,
+    amount: int,
+    rounds: int,
+) -> Iterator[Row]:
+    """Rates of variants that take turns; the first turn, which compiles, is dropped."""
+    rates: dict[str, list[float]] = {name: [] for name in variants}
+    used: dict[str, list[float]] = {name: [] for name in variants}
+    loads: list[float] = []
+    for turn in range(rounds + 1):
+        for name, call in variants.items():
+            clock = Clock()
+            call()
+            wall, cpu = clock.read()
+            if turn:
+                rates[name].append(amount / wall)
+                used[name].append(cpu)
+        loads.append(load_average())
+    load = statistics.median(loads[1:])
+    for name, found in rates.items():
+        yield Row(
+            what=what,
+            variant=name,
+            value=statistics.median(found),
+            unit="1/s",
+            low=min(found),
+            high=max(found),
+            rounds=rounds,
+            cpu_seconds=statistics.median(used[name]) / amount,
+            load=load,
+        )
+
+
+def searches(starts: int) -> Iterator[Row]:
+    """Seconds of a whole search: compilation, tuning, joint search, evidence."""
+    study = load_study("joint_chat", overrides=[f"search.starts={starts}"])
+    row, result = once("optimize", f"{starts} starts", call=partial(optimize, study))
+    yield row
+    for rung in result.rungs[1:]:
+        before = 0.0
+        for entry in rung.trace:
+            seconds = entry["seconds"] - before
+            before = entry["seconds"]
+            yield Row(
+                what=f"search of {rung.name}",
+                variant=entry["stage"],
+                value=seconds,
+                unit="s",
+                low=seconds,
+                high=seconds,
+                rounds=1,
+                cpu_seconds=float("nan"),
+                load=row.load,
+            )
+
+
+def write_csv(rows: Sequence[Row], path: Path) -> None:
+    """All rows with the names of their fields."""
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow([field.name for field in fields(Row)])
+        for row in rows:
+            cells = [f"{x:.4g}" if isinstance(x, float) else x for x in astuple(row)]
+            writer.writerow(cells)
+
+
+def page(rows: Sequence[Row]) -> str:
+    """The rows as tables, with ratios within one quantity."""
+    lines = [
+        "# Speed",
+        "",
+        f"`python benchmarks/speed.py` on {os.cpu_count()} cores ({platform.machine()}),",
+        f"Python {platform.python_version()}, JAX {jax.__version__}, float64. Other",
+        "programs ran beside it: load is the average over a minute, processor time",
+        "depends on it less than wall time. Variants of one quantity took turns, so",
+        "ratios hold better than levels.",
+    ]
+    kinds = list(dict.fromkeys(row.what for row in rows))
+    for what in kinds:
+        mine = [row for row in rows if row.what == what]
+        lines += ["", f"## {what[0].upper()}{what[1:]}", ""]
+        lines += _rates(mine) if mine[0].unit == "1/s" else _seconds(mine)
+    return "\n".join([*lines, *_gradient_cost(rows), ""])
+
+
+def _rates(rows: Sequence[Row]) -> list[str]:
+    best = max(row.value for row in rows)
+    lines = [
+        "| variant | 1/s | range | of the best | processor time each [µs] | load |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        lines.append(
+            f"| {row.variant} | {row.value:.3g} | {row.low:.3g} to {row.high:.3g} | "
+            f"{row.value / best:.0%} | {1e6 * row.cpu_seconds:.3g} | {row.load:.1f} |"
+        )
+    return lines
+
+
+def _seconds(rows: Sequence[Row]) -> list[str]:
+    lines = ["| | wall [s] | processor [s] | load |", "|---|---|---|---|"]
+    for row in rows:
+        cpu = "–" if np.isnan(row.cpu_seconds) else f"{row.cpu_seconds:.1f}"
+        lines.append(f"| {row.variant} | {row.value:.1f} | {cpu} | {row.load:.1f} |")
+    return lines
+
+
+def _gradient_cost(rows: Sequence[Row]) -> list[str]:
+    least = {
+        what: min((r.cpu_seconds for r in rows if r.what == what), default=np.nan)
+        for what in ("values", "gradients")
+    }
+    ratio = least["gradients"] / least["values"]
+    return [
+        "",
+        f"A gradient of objective and limits takes {ratio:.1f} times the processor time",
+        "of their values, each at its best number of lanes.",
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and write both files."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--small", action="store_true", help="fewer designs and rounds")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results")
+    options = parser.parse_args(arguments)
+    setting = SMALL if options.small else FULL
+    cd.enable_x64()
+    jax.config.update("jax_enable_compilation_cache", False)
+    study = load_study("joint_chat")
+    rows, theta, compiled = compile_times(study)
+    rows += throughputs(study, theta, compiled=compiled, setting=setting)
+    rows += searches(SEARCH_STARTS)
+    options.out.mkdir(parents=True, exist_ok=True)
+    write_csv(rows, options.out / "speed.csv")
+    (options.out / "speed.md").write_text(page(rows), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
