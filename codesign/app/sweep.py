@@ -11,7 +11,7 @@ from codesign.core.errors import InputError
 
 if TYPE_CHECKING:
     from codesign.report.tables import Table
-    from codesign.study.sweep import Sweep
+    from codesign.study.line import Line
 
 Along = Annotated[
     str,
@@ -94,8 +94,8 @@ def sweep(
 
     start_jax()
     from codesign.app.output import console, json_text, show_table, write_output
-    from codesign.study.sweep import sweep as run
-    from codesign.study.sweep import sweep_rows
+    from codesign.study.line import line_rows
+    from codesign.study.line import sweep_line as run
 
     shown = _checked_metrics(metrics)
     design = read_design(flags)
@@ -108,7 +108,7 @@ def sweep(
     if out is not None and out.suffix == ".json":
         write_output(out, json_text(_as_dict(flags, found)) + "\n")
     elif out is not None:
-        write_output(out, _csv(flags, sweep_rows(found)))
+        write_output(out, _csv(flags, line_rows(found)))
     if out is not None and not as_json:
         complain(f"wrote {out}")
 
@@ -137,7 +137,7 @@ def _grid(
     points: int,
     log: bool,
 ) -> list[float]:
-    from codesign.study.sweep import read_values, spaced_values
+    from codesign.study.line import read_values, spaced_values
 
     if values is not None and low is None and high is None:
         return read_values([text.strip() for text in values.split(",")], path=along)
@@ -146,10 +146,10 @@ def _grid(
     raise InputError('Give --values "a, b, c", or --from and --to with --points.')
 
 
-def _as_dict(flags: DesignFlags, found: "Sweep") -> dict[str, Any]:
+def _as_dict(flags: DesignFlags, found: "Line") -> dict[str, Any]:
     from codesign.app.output import versions
+    from codesign.study.line import violated_limits
     from codesign.study.plain import to_plain
-    from codesign.study.sweep import violated_limits
 
     return {
         "along": found.path,
@@ -178,13 +178,13 @@ def _csv(flags: DesignFlags, rows: list[dict[str, Any]]) -> str:
     return stream.getvalue()
 
 
-def _table(flags: DesignFlags, found: "Sweep", *, metrics: list[str]) -> "Table":
+def _table(flags: DesignFlags, found: "Line", *, metrics: list[str]) -> "Table":
     from codesign.config.units import format_quantity
     from codesign.core.paths import get_path, path_units
     from codesign.cost.record import Cost
     from codesign.report.tables import Table
     from codesign.report.texts import quantity
-    from codesign.study.sweep import violated_limits
+    from codesign.study.line import violated_limits
 
     units = path_units(Cost)
     rows = [
