@@ -38,7 +38,7 @@ class Axis:
     ``scale`` says how a number u in [0, 1] becomes a value: ``linear`` and
     ``log`` between low and high; ``normal`` and ``lognormal`` draw with low and
     high one standard deviation away from the middle, of the value or its
-    logarithm.
+    logarithm. Values above ``most`` are cut to it, where it is not 0.
     """
 
     path: str
@@ -48,6 +48,7 @@ class Axis:
     high: float = 0.0
     middle: float = 0.0
     scale: str = "linear"
+    most: float = 0.0
 
 
 @dataclass(frozen=True)

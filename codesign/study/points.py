@@ -58,7 +58,11 @@ def axis_values(axis: Axis, unit: Floats) -> Floats:
         return axis.low + unit * (axis.high - axis.low)
     if axis.scale == "log":
         return axis.low * (axis.high / axis.low) ** unit
-    normal = ndtri(unit)
+    drawn = _drawn(axis, ndtri(unit))
+    return np.minimum(drawn, axis.most) if axis.most else drawn
+
+
+def _drawn(axis: Axis, normal: Floats) -> Floats:
     if axis.scale == "normal":
         below, above = axis.middle - axis.low, axis.high - axis.middle
         return axis.middle + normal * np.where(normal < 0, below, above)

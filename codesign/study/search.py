@@ -15,6 +15,7 @@ from codesign.optimize.ladder import EVERYTHING, Climber, silent
 from codesign.optimize.problem import build_problem
 from codesign.optimize.result import Rung
 from codesign.optimize.space import build_space
+from codesign.quality.constants import QualityConstants
 from codesign.quality.evaluate import quality
 
 
@@ -25,12 +26,14 @@ class Moved(Climber):
     functions, so nothing is compiled again.
     """
 
-    def __init__(self, first: Climber, study: Study) -> None:
+    def __init__(
+        self, first: Climber, study: Study, *, constants: QualityConstants | None
+    ) -> None:
         self.study = study
         self.progress = silent
         self.space = build_space(study)
         self.problem = build_problem(study, self.space)
-        self.constants = first.constants
+        self.constants = constants or first.constants
         self.rng = np.random.default_rng(study.search.seed)
         self.engine = copy.copy(first.engine)
         self.engine.space = self.space
@@ -46,9 +49,9 @@ class Searcher:
     def __init__(self, study: Study) -> None:
         self.first = Climber(study, silent)
 
-    def best(self, study: Study) -> Rung:
+    def best(self, study: Study, *, constants: QualityConstants | None = None) -> Rung:
         """The best legal design of a study, by the steps of ``optimize``."""
-        climber = Moved(self.first, study)
+        climber = Moved(self.first, study, constants=constants)
         given = climber.as_given()
         tuned = climber.tune(given)
         return climber.climb(

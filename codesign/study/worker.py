@@ -24,6 +24,7 @@ from codesign.core.paths import get_path, set_path
 from codesign.core.record import as_float64
 from codesign.cost.governor import govern, settle
 from codesign.cost.limits import Limits
+from codesign.cost.record import Cost
 from codesign.cost.total import assemble, prepare
 from codesign.optimize.problem import log_constraint, metric
 from codesign.optimize.result import TOLERANCE
@@ -110,7 +111,8 @@ class Worker:
         def one(row: Floats, legal: bool) -> Mapping[str, Any]:
             if not legal:
                 return {"status": "The point is no legal design.", "feasible": False}
-            rung = searcher.best(self.at(row))
+            constants = self.constants_at(row)
+            rung = searcher.best(self.at(row), constants=constants)
             scored = Outcome(cost=rung.cost, quality=rung.quality)
             found = {name: float(metric(scored, name)) for name in self.job.metrics}
             free = [v.path for v in self.job.study.free]
@@ -138,12 +140,21 @@ class Worker:
         for path, value in zip(self.paths, row, strict=True):
             if path.startswith(LIMITS):
                 study = _with_limit(study, path, value=float(value))
-            else:
+            elif not path.startswith(QUALITY):
                 changed = set_parameter(
                     study.baseline, path, value=jnp.asarray(value, jnp.float64)
                 )
                 study = replace(study, baseline=changed)
         return study
+
+    def constants_at(self, row: Floats) -> QualityConstants:
+        """Constants of the quality law at the values of one point."""
+        constants = as_float64(load_quality_constants())
+        for path, value in zip(self.paths, row, strict=True):
+            if path.startswith(QUALITY):
+                name = path.removeprefix(QUALITY)
+                constants = set_path(constants, name, value=jnp.asarray(value))
+        return constants
 
 
 @dataclass(frozen=True)
@@ -169,9 +180,7 @@ def batch_evaluator(shape: Shape) -> Any:
     def one(values: Array, base: Design, *, constants: QualityConstants) -> Array:
         reference = base.model
         design, constants = _placed(shape.paths, values, base=base, constants=constants)
-        design = settle(design) if shape.is_open else design
-        ready = prepare(design)
-        cost = assemble(govern(design, ready), ready)
+        cost = settled_cost(design, is_open=shape.is_open)
         scored = quality(design.model, reference=reference, constants=constants)
         found = Outcome(cost=cost, quality=scored)
         asked = [
@@ -187,6 +196,17 @@ def batch_evaluator(shape: Shape) -> Any:
         return jax.vmap(lambda row: one(row, base, constants=constants))(values)
 
     return jax.jit(every, compiler_options=cpu_options())
+
+
+def settled_cost(design: Design, *, is_open: bool) -> Cost:
+    """Cost with the governor settled, and the batch if a rate is given.
+
+    The same as ``evaluate``, which under ``vmap`` cannot see that no lane has a
+    rate and would search for every batch.
+    """
+    design = settle(design) if is_open else design
+    ready = prepare(design)
+    return assemble(govern(design, ready), ready)
 
 
 def canonical(column: NDArray[Any]) -> NDArray[Any]:
