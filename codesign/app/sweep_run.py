@@ -75,9 +75,8 @@ def read_part(text: str | None) -> tuple[int, int] | None:
 def show_run(folder: Path, *, as_json: bool) -> None:
     """Summary of a run, and what to do next."""
     from codesign.app.output import print_json, versions
-    from codesign.study.folder import read_json
     from codesign.study.query import summary
-    from codesign.study.runs import MANIFEST
+    from codesign.study.runs import MANIFEST, read_json
 
     found = summary(folder)
     best = read_json(folder / MANIFEST).get("best")

@@ -11,10 +11,15 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from codesign.core.errors import InputError
 from codesign.core.paths import nearest
+
+LARGEST_FILE = 4 * 2**20
+MOST_ENTRIES = 100_000  # aliases count each time they are used
+DEEPEST = 40
+_TOO_DEEP = "nested deeper than any honest file."
 
 
 @dataclass(frozen=True)
@@ -88,8 +93,10 @@ def read_yaml(path: Path) -> Document:
 
     Raises:
         InputError: with file and line, where the text is not YAML, repeats a
-            key, or is not a mapping.
+            key, is not a mapping, or is larger than any honest file.
     """
+    if path.stat().st_size > LARGEST_FILE:
+        raise InputError(f"{path.name}: is larger than {LARGEST_FILE >> 20} MiB.")
     return _read(path, path.stat().st_mtime_ns)
 
 
@@ -102,14 +109,26 @@ def _read(path: Path, _version: int) -> Document:
         line = f":{mark.line + 1}" if mark else ""
         reason = str(error.problem or error.context).partition("\n")[0]
         raise InputError(f"{path.name}{line}  not valid YAML: {reason}") from error
+    except RecursionError as error:
+        raise InputError(f"{path.name}: {_TOO_DEEP}") from error
+    except (YAMLError, ValueError, TypeError, LookupError, AttributeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"{path.name}: not valid YAML: {reason}") from error
     if not isinstance(tree, CommentedMap):
         raise InputError(f"{path.name}:1  expected a mapping of keys to values.")
     lines: dict[str, int] = {}
-    data = _plain(tree, path="", lines=lines)
+    try:
+        data = _plain(tree, path="", lines=lines)
+    except RecursionError as error:
+        raise InputError(f"{path.name}: {_TOO_DEEP}") from error
     return Document(file=path.name, data=data, lines=lines)
 
 
 def _plain(node: Any, *, path: str, lines: dict[str, int]) -> Any:
+    if len(lines) > MOST_ENTRIES or path.count(".") > DEEPEST:
+        raise InputError(
+            f"{path[:40]}: more than {MOST_ENTRIES} entries, or {_TOO_DEEP}"
+        )
     if isinstance(node, CommentedMap):
         return {str(key): _item(node, key, path=path, lines=lines) for key in node}
     if isinstance(node, CommentedSeq):
@@ -126,7 +145,7 @@ def _plain(node: Any, *, path: str, lines: dict[str, int]) -> Any:
 
 def _item(node: Any, key: Any, *, path: str, lines: dict[str, int]) -> Any:
     below = f"{path}.{key}" if path else str(key)
-    place = node.lc.data.get(key)
+    place = (node.lc.data or {}).get(key)
     if place is not None:
         lines[below] = int(place[0]) + 1
     return _plain(node[key], path=below, lines=lines)

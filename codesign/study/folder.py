@@ -39,11 +39,10 @@ from codesign.study.job import (
     job_to_dict,
 )
 from codesign.study.plain import finite_or_none, to_plain
-from codesign.study.runs import MANIFEST, public_argv, write_whole
+from codesign.study.runs import MANIFEST, public_argv, read_json, write_whole
 from codesign.study.shards import SHARDS, read_shard, remove_parts, shard_path
 
 JOB, LOG, LOCK = "job.json", "log.jsonl", ".lock"
-LARGEST_JSON = 64 * 2**20
 COMPLETE, OPEN = "complete", "incomplete"
 
 
@@ -120,7 +119,7 @@ def open_run(folder: Path) -> Run:
     try:
         job = job_from_dict(data["job"], folder=folder)
         kept, known = str(data["fingerprint"]), dict(data["identity"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{folder / JOB}: cannot be read ({type(error).__name__}: {error}). It may "
             "come from another version; manifest.json names the one."
@@ -149,25 +148,6 @@ def check_same(given: Run, kept: Run) -> None:
         f"{kept.folder} was made by another study or version ({shown}). Start a new "
         "run in a new folder; what is in this one stays as it is."
     )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of a run's folder.
-
-    Raises:
-        InputError: no such file, too large, or not a JSON object.
-    """
-    if not path.is_file():
-        raise InputError(f"{path.parent}: holds no {path.name}; name a run's folder.")
-    if path.stat().st_size > LARGEST_JSON:
-        raise InputError(f"{path}: is larger than {LARGEST_JSON >> 20} MiB.")
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is not JSON ({error}).") from error
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: expected a JSON object.")
-    return data
 
 
 def update_manifest(run: Run, changes: Mapping[str, Any]) -> None:

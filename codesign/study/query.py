@@ -15,9 +15,9 @@ import duckdb
 import numpy as np
 
 from codesign.core.errors import InputError
-from codesign.study.folder import JOB, read_json
+from codesign.study.folder import JOB
 from codesign.study.plain import flat_values
-from codesign.study.runs import MANIFEST, RESULT
+from codesign.study.runs import MANIFEST, RESULT, read_json
 from codesign.study.shards import SHARDS, SUFFIX
 
 MOST_ROWS = 10_000

@@ -13,8 +13,8 @@ from codesign.core.errors import InputError
 from codesign.optimize import ladder, optimize
 from codesign.study.drive import Progress, complete, silent
 from codesign.study.executors import Executor, InProcess
-from codesign.study.folder import JOB, create_run, open_run, read_json
-from codesign.study.runs import MANIFEST, load_run, read_manifest, save_run
+from codesign.study.folder import JOB, create_run, open_run
+from codesign.study.runs import MANIFEST, load_run, read_json, read_manifest, save_run
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from codesign.optimize.result import Result, Rung
 from codesign.study.archive import result_from_dict, result_to_dict
 
 FILED = ("chip", "model", "stack")
+LARGEST_JSON = 64 * 2**20
 RESULT, MANIFEST, INPUTS = "result.json", "manifest.json", "inputs"
 DESIGNS = {"best.yaml": "best", "tuned.yaml": "baseline"}
 
@@ -91,12 +92,10 @@ def load_run(folder: str | Path) -> Result:
         InputError: the folder holds no run, or one of another version.
     """
     file = Path(folder) / RESULT
-    if not file.is_file():
-        raise InputError(f"{folder}: holds no {RESULT}; name the folder of a run.")
+    data = read_json(file)
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
         return result_from_dict(data, folder=Path(folder))
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{file}: cannot be read ({type(error).__name__}: {error}). It may come "
             "from another version; manifest.json names the one."
@@ -109,10 +108,26 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     Raises:
         InputError: the folder holds no manifest.
     """
-    file = Path(folder) / MANIFEST
-    if not file.is_file():
-        raise InputError(f"{folder}: holds no {MANIFEST}; name the folder of a run.")
-    return json.loads(file.read_text(encoding="utf-8"))
+    return read_json(Path(folder) / MANIFEST)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of a run's folder.
+
+    Raises:
+        InputError: no such file, too large, or not a JSON object.
+    """
+    if not path.is_file():
+        raise InputError(f"{path.parent}: holds no {path.name}; name a run's folder.")
+    if path.stat().st_size > LARGEST_JSON:
+        raise InputError(f"{path}: is larger than {LARGEST_JSON >> 20} MiB.")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is not JSON ({error}).") from error
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: expected a JSON object.")
+    return data
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
