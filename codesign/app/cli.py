@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from codesign.app.calibrate import calibrate
 from codesign.app.doctor import doctor
 from codesign.app.errors import guarded, stop_on_signals
 from codesign.app.evaluate import evaluate
@@ -31,6 +32,7 @@ COMMANDS = (
     sweep,
     sensitivity,
     validate,
+    calibrate,
     presets,
     init,
     report,

@@ -12,7 +12,7 @@ from codesign.config.yaml import Document, read_yaml
 from codesign.core.errors import InputError, UnknownNameError
 from codesign.core.paths import nearest
 
-KINDS = ("chips", "models", "stacks", "studies", "technology")
+KINDS = ("calibration", "chips", "models", "stacks", "studies", "technology")
 
 
 def presets_directory() -> Path:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from codesign.calibrate.predict import (
+from codesign.calibrate.predict import predict_rows
+from codesign.calibrate.runs import (
     kind_of,
-    predict_rows,
     row_formats,
     window_load,
 )
