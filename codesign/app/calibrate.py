@@ -95,6 +95,13 @@ def calibrate(
     screen = console()
     for table in _tables(found):
         show_table(screen, table)
+    ends = [c.label for c in found.constants if c.at_end]
+    if ends:
+        screen.print(
+            "At the end of their priors, so neither model nor priors fit these runs: "
+            + ", ".join(ends),
+            markup=False,
+        )
     for fault in found.faults:
         screen.print(f"not used, line {fault.line}: {fault.message}", markup=False)
     if out is not None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codesign.calibrate.fit import Fit, felt
+from codesign.calibrate.fit import FARTHEST, Fit, felt
 from codesign.calibrate.folds import leave_one_model_out, predict
 from codesign.calibrate.groups import Group, group_scores
 from codesign.calibrate.intervals import Interval, coverage, error_intervals
@@ -29,6 +29,7 @@ from codesign.core.paths import get_path, path_units
 from codesign.serving.design import Design
 
 STACK = "stack."
+NEARLY = 0.99  # of the way that a constant may move
 CORRELATED = 0.5  # correlations from here on are reported
 
 
@@ -37,7 +38,8 @@ class Fitted:
     """One constant: SI values before, of the prior and after, one sigma around it.
 
     ``low`` and ``high`` are the jackknife over models; factors of a task's
-    prompt length are relative to the file's.
+    prompt length are relative to the file's. ``at_end`` says that the prior lets
+    the constant move no further.
     """
 
     label: str
@@ -47,6 +49,7 @@ class Fitted:
     value: float
     low: float
     high: float
+    at_end: bool
 
 
 @dataclass(frozen=True)
@@ -210,6 +213,9 @@ def _fitted(
                 value=before * math.exp(move),
                 low=before * math.exp(move - spread),
                 high=before * math.exp(move + spread),
+                at_end=bool(
+                    abs(move - fit.centre[place]) > NEARLY * FARTHEST * constant.spread
+                ),
             )
         )
     return tuple(found)

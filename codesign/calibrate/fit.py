@@ -86,11 +86,12 @@ def fit(
 
 
 def felt(runs: Runs, constants: Sequence[Constant]) -> tuple[Constant, ...]:
-    """The constants that change any prediction of the runs."""
-    problem = _Problem(runs, tuple(constants))
-    slopes = problem.slopes(problem.centre)[: -len(constants)]
+    """The constants that change a prediction of the runs, and are not zero there."""
+    scalable = [c for c in constants if np.all(_values(c, runs) > 0)]
+    problem = _Problem(runs, tuple(scalable))
+    slopes = problem.slopes(problem.centre)[: -len(scalable)]
     moving = np.any(slopes != 0, axis=0)
-    return tuple(c for c, moves in zip(constants, moving, strict=True) if moves)
+    return tuple(c for c, moves in zip(scalable, moving, strict=True) if moves)
 
 
 class _Problem:
@@ -200,9 +201,12 @@ def _belongs(constants: Sequence[Constant], runs: Runs) -> Floats:
     ).reshape(len(runs.rows), len(constants))
 
 
+def _values(constant: Constant, runs: Runs) -> Floats:
+    return np.asarray(get_path(runs.designs, constant.path), float)
+
+
 def _centre(constant: Constant, runs: Runs) -> float:
     """Middle of the prior, as a move from the value that the runs have."""
     if constant.prior is None:
         return 0.0
-    value = float(np.asarray(get_path(runs.designs, constant.path)).flat[0])
-    return float(np.log(constant.prior / value))
+    return float(np.log(constant.prior / _values(constant, runs).flat[0]))

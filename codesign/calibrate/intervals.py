@@ -14,7 +14,7 @@ from scipy.stats import t as student
 
 from codesign.calibrate.groups import METRICS, metric_error
 from codesign.calibrate.predict import Prediction
-from codesign.config.chips import chip_info, stack_info
+from codesign.config.chips import stack_info
 
 Floats = NDArray[np.float64]
 LEVEL = 0.8  # share of measurements that an interval should hold
@@ -45,9 +45,9 @@ chip, scored on B200 with those of H100. Source: docs/theory/calibration.md."""
 
 
 @cache
-def stack_intervals(chip: str) -> dict[str, Interval]:
-    """80 % intervals of a chip's own serving stack, wide ones if it has no fit."""
-    fitted = stack_info(chip_info(chip).stack).fit.get("errors") or {}
+def stack_intervals(stack: str) -> dict[str, Interval]:
+    """80 % intervals of runs on a serving stack, wide ones if it was not fitted."""
+    fitted = stack_info(stack).fit.get("errors") or {}
     found = {
         metric: Interval(float(ends["low"]), float(ends["high"]))
         for metric, ends in fitted.items()

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from codesign.config.catalogue import list_presets
 from codesign.config.chips import chip_info, load_chip, load_stack, load_system
 from codesign.config.design import design_faults
 from codesign.config.models import load_model, model_from_row
@@ -231,7 +232,7 @@ class _Catalogue:
         self.model = functools.cache(self._load_model)
 
     def design(self, row: MeasuredRow) -> Design:
-        host = self.host(row.chip)
+        host = self.host(row.chip, row.framework)
         model = self.model(row.model).replace(**row_formats(row))
         chip = host.chip
         design = Design(
@@ -277,8 +278,20 @@ class _Catalogue:
             ) from error
 
 
-def _load_host(name: str) -> _Host:
-    stack = load_stack(chip_info(name).stack)
+def stack_of(chip: str, framework: str) -> str:
+    """Name of the stack that a framework such as ``vllm 0.5.4`` is on a chip.
+
+    The chip's own stack, unless only another one is of that version.
+    """
+    own = chip_info(chip).stack
+    name, _, version = framework.strip().partition(" ")
+    release = f"{name}-{'.'.join(version.split('.')[:2])}-"
+    same = [stack for stack in list_presets("stacks") if stack.startswith(release)]
+    return own if not version or own in same or not same else same[0]
+
+
+def _load_host(name: str, framework: str) -> _Host:
+    stack = load_stack(stack_of(name, framework))
     return _Host(chip=jax.device_get(load_chip(name)), stack=jax.device_get(stack))
 
 

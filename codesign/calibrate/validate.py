@@ -19,6 +19,7 @@ from codesign.calibrate.groups import (
 )
 from codesign.calibrate.intervals import stack_intervals
 from codesign.calibrate.predict import Prediction, predict_rows
+from codesign.calibrate.runs import stack_of
 from codesign.config.rows import (
     MeasuredRow,
     RowFault,
@@ -241,7 +242,7 @@ def _prediction_cells(p: Prediction) -> dict[str, object]:
 
 def _input_units(p: Prediction) -> dict[str, object]:
     """Predictions with their intervals, in the units of the measured columns."""
-    known = stack_intervals(p.row.chip)
+    known = stack_intervals(stack_of(p.row.chip, p.row.framework))
     cells: dict[str, object] = {}
     for column, (metric, scale) in COLUMNS.items():
         value = getattr(p, metric) * scale

@@ -31,6 +31,7 @@ _FORMATS = {
     "scale_bits",
     "training_tokens",
     "num_ffn_layers",
+    "chunked_attention",
 }
 _EXPERTS = {"num_active_experts", "expert_size", "shared_size", "num_dense_layers"}
 _WINDOWS = {"num_window_layers", "window_size"}

@@ -43,7 +43,8 @@ class MeasuredRow:
     ``batch`` and ``prefills_per_step`` count all replicas together; ``age`` is
     the mean number of tokens that a running sequence has generated so far;
     ``power`` is per chip. ``median_latency`` tells whether the inter-token
-    latency is a median over tokens or a mean with prefill included.
+    latency is a median over tokens or a mean with prefill included;
+    ``framework`` is the name and version of the serving software.
     """
 
     line: int
@@ -52,6 +53,7 @@ class MeasuredRow:
     task: str
     chip: str
     flag: str
+    framework: str
     num_chips: Count
     tensor_parallel: Count
     data_parallel: Count
@@ -204,6 +206,7 @@ def _measured_row(line: int, cells: Mapping[str, str]) -> MeasuredRow:
         task=read.text("task"),
         chip=read.text("gpu"),
         flag=read.text("quality_flag"),
+        framework=" ".join([read.text("framework"), read.text("framework_version")]),
         num_chips=chips,
         tensor_parallel=tensor,
         data_parallel=replicas,
