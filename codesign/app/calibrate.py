@@ -86,7 +86,7 @@ def calibrate(
         words = ["codesign", "calibrate", "--rows", rows.name, "--chip", chip]
         words += ["--models", models.name] if models else []
         words += ["--source", source] if source else []
-        words += ["--constants", constants, "--out", out.name]
+        words += ["--constants", Path(constants).name, "--out", out.name]
         document = stack_document(found, name=out.stem, command=shlex.join(words))
         write_output(out, yaml_text(document))
     if as_json:
