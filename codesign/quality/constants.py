@@ -37,6 +37,32 @@ class Laws(Record):
     delta_scale: Factor
 
 
+class LawSpread(Record):
+    """One standard deviation of the first law's values, and their correlation.
+
+    The terms are ln(A N0^-alpha) and ln(B D0^-beta) at the pivots N0 and D0,
+    where they are nearly independent of the exponents. Rows of ``correlation``:
+    irreducible loss, size term, size exponent, data term, data exponent.
+    """
+
+    size_pivot: Count
+    data_pivot: Tokens
+    irreducible_loss: Nats
+    log_size_term: Ratio
+    size_exponent: Factor
+    log_data_term: Ratio
+    data_exponent: Factor
+    correlation: Ratio
+
+
+class Anchor(Record):
+    """Two dense models whose gap says how large a nat is under a law."""
+
+    small: Count
+    large: Count
+    tokens: Tokens
+
+
 class Repetition(Record):
     """What tokens are worth when ``unique_tokens`` have to be read again."""
 
