@@ -38,6 +38,7 @@ from codesign.core.paths import get_path, nearest, path_units
 from codesign.core.quantities import Unit
 from codesign.cost.limits import Limits
 from codesign.cost.record import Cost
+from codesign.quality.ensemble import Paired
 from codesign.quality.evaluate import Quality
 from codesign.quality.validity import Validity
 from codesign.serving.design import Design
@@ -77,15 +78,20 @@ _NO_ARGUMENT = ("tune", "set")
 EXAMPLE_STUDY = "joint_chat.yaml"
 
 _LIMIT = re.compile(r"(\S+)\s*(<=|>=)\s*(\S.*)")
+_QUANTILE = re.compile(r".*\S at \S+")
 _LIMIT_FORMS = (
     "Write metric <= value or metric >= value, where value is a number with unit, "
-    "baseline, a path of the design, or a number times one of the last two."
+    "baseline, a path of the design, or a number times one of the last two; "
+    "a limit on quality may end in at 0.9, the share of draws in which it holds."
 )
 
 
 @dataclass(frozen=True)
 class Limit:
-    """metric <= or >= value, factor * metric of the baseline, or factor * path."""
+    """metric <= or >= value, factor * metric of the baseline, or factor * path.
+
+    With a ``quantile`` the limit holds in that share of the quality draws.
+    """
 
     metric: str
     sense: str
@@ -94,6 +100,7 @@ class Limit:
     factor: float = 1.0
     baseline: bool = False
     path: str | None = None
+    quantile: float | None = None
 
 
 @dataclass(frozen=True)
@@ -445,7 +452,17 @@ def read_limit(text: str, *, place: str, problems: Problems) -> Limit | None:
         message = f"{metric} is always on; to switch it off: off: [{off}]."
         problems.add(place, message)
         return None
-    limit = Limit(metric, sense, text)
+    return _right_side(
+        Limit(metric, sense, text), right, place=place, problems=problems
+    )
+
+
+def _right_side(
+    limit: Limit, right: str, *, place: str, problems: Problems
+) -> Limit | None:
+    """The limit with what stands on the right of its sign."""
+    if _QUANTILE.fullmatch(right) is not None:
+        return _at_quantile(limit, right, place=place, problems=problems)
     reference = FACTOR_AND_PATH.fullmatch(right)
     if reference is None:
         return _fixed(limit, right, place=place, problems=problems)
@@ -455,6 +472,29 @@ def read_limit(text: str, *, place: str, problems: Problems) -> Limit | None:
     if reference[2] == "baseline":
         return replace(limit, baseline=True)
     return _relative(limit, reference[2], place=place, problems=problems)
+
+
+def _at_quantile(
+    limit: Limit, right: str, *, place: str, problems: Problems
+) -> Limit | None:
+    """A limit on quality that holds in a share of the draws of its constants."""
+    value, _, level = right.rpartition(" at ")
+    drawn = [f"quality.{name}" for name in Paired.__dataclass_fields__]
+    if limit.metric not in drawn:
+        allowed = ", ".join(drawn)
+        message = f"{limit.metric} has no draws; only {allowed} may be held at a share."
+        problems.add(place, message)
+        return None
+    try:
+        share = parse_quantity(level, Unit("1"), name=place)
+    except UnitError:
+        share = math.nan
+    if not 0.0 < share < 1.0:
+        message = f'"at {level}": expected a share of draws between 0 and 1.'
+        problems.add(place, message)
+        return None
+    sure = replace(limit, quantile=share)
+    return _fixed(sure, value.strip(), place=place, problems=problems)
 
 
 def _metric_unit(name: str, *, place: str, problems: Problems) -> Unit | None:

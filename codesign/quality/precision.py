@@ -66,7 +66,8 @@ def token_factor(
     model: Transformer, constants: PrecisionConstants, *, exponent: Ratio
 ) -> Array:
     """(D / 2e12)^a: the longer a model was trained, the more rounding hurts."""
-    return (model.training_tokens / constants.reference_tokens) ** exponent
+    longer = model.training_tokens / constants.reference_tokens
+    return jnp.exp(exponent * jnp.log(longer))
 
 
 def precision(
