@@ -12,6 +12,7 @@ from codesign.core.quantities import Ratio
 from codesign.core.record import Record
 from codesign.model.transformer import Transformer
 from codesign.quality.constants import Laws, QualityConstants
+from codesign.quality.ensemble import Draws, draw_axes
 from codesign.quality.evaluate import State, law_state, reducible_loss
 from codesign.quality.laws import weighted_mean
 
@@ -146,3 +147,15 @@ def _size_loss(laws: Laws, state: State) -> Array:
 
 def _data_loss(laws: Laws, state: State) -> Array:
     return laws.data_coefficient * state.tokens ** (-laws.data_exponent)
+
+
+def drawn_contributions(
+    model: Transformer, reference: Transformer, *, draws: Draws
+) -> Contributions:
+    """Contributions in compute-equivalents under every draw, a leading axis."""
+
+    def one(draw: Draws) -> Contributions:
+        return gap_contributions(model, reference, constants=draw.constants)
+
+    found: Contributions = jax.vmap(one, in_axes=(draw_axes(draws),))(draws)
+    return found
