@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from codesign.config.catalogue import presets_directory
+from codesign.config.recipe import ROUNDED, Recipe, apply_recipe, read_methods
 from codesign.config.records import ValueInfo, build_record, read_values
 from codesign.config.yaml import Problems, problems_of, read_yaml
 from codesign.core.checks import check_x64
@@ -30,6 +31,7 @@ from codesign.quality.constants import (
     QualityConstants,
     Repetition,
     ShapeConstants,
+    TrainedConstants,
     VocabularyConstants,
 )
 from codesign.quality.ensemble import Draws, Spread, build_draws
@@ -46,14 +48,20 @@ SECTIONS: dict[str, type[Record]] = {
     "vocabulary": VocabularyConstants,
     "precision": PrecisionConstants,
     "limits": Limits,
+    "trained": TrainedConstants,
 }
 NORMAL, LOGNORMAL = "normal", "lognormal"
 SPREAD_FORM = "a spread needs low < high, and note: normal or lognormal."
-KEYS = ("laws", "law_spread", "surcharge_anchor", "mmlu", *SECTIONS)
+KEYS = ("laws", "law_spread", "surcharge_anchor", "mmlu", "methods", *SECTIONS)
 
 
-def load_quality_constants(path: Path | None = None) -> QualityConstants:
+def load_quality_constants(
+    path: Path | None = None, *, recipe: Recipe = ROUNDED
+) -> QualityConstants:
     """Constants of the quality law, the shipped ones or those of a file.
+
+    The recipe says how models got their formats; it holds for model and
+    reference alike.
 
     Weights of the laws are divided by their sum. The first law of the file is
     the one in whose nats surcharges are calibrated.
@@ -68,6 +76,12 @@ def load_quality_constants(path: Path | None = None) -> QualityConstants:
         (4,)
     """
     data, problems = _read_file(path)
+    constants = _read_constants(data, problems)
+    return apply_recipe(constants, recipe, methods=read_methods(data, problems))
+
+
+def _read_constants(data: dict[str, Any], problems: Problems) -> QualityConstants:
+    """Constants with every section, whatever the recipe."""
     sections: dict[str, Any] = {
         name: _section(kind, data[name], name=name, problems=problems)
         for name, kind in SECTIONS.items()
@@ -79,7 +93,9 @@ def load_quality_constants(path: Path | None = None) -> QualityConstants:
     return QualityConstants(laws=laws, mmlu=mmlu, **sections)
 
 
-def load_quality_draws(path: Path | None = None, *, count: int) -> Draws:
+def load_quality_draws(
+    path: Path | None = None, *, count: int, recipe: Recipe = ROUNDED
+) -> Draws:
     """Draws of the constants of a file, a power of two of them, always the same.
 
     Raises:
@@ -91,8 +107,12 @@ def load_quality_draws(path: Path | None = None, *, count: int) -> Draws:
         >>> load_quality_draws(count=256).constants.precision.text_factor.shape
         (256,)
     """
-    constants, spread = load_quality_constants(path), load_quality_spread(path)
-    return build_draws(constants, spread, count=count)
+    data, problems = _read_file(path)
+    constants = _read_constants(data, problems)
+    draws = build_draws(constants, load_quality_spread(path), count=count)
+    methods = read_methods(data, problems)
+    chosen = apply_recipe(draws.constants, recipe, methods=methods)
+    return draws.replace(constants=chosen)
 
 
 def load_quality_spread(path: Path | None = None) -> Spread:

@@ -33,7 +33,7 @@ from codesign.quality.laws import compute_gap, dense_gap
 NUM_DRAWS = 256
 SEARCH_DRAWS = 16
 SEED = 1
-SEARCH_SEED = 1396  # nearest to many draws, see benchmarks/quality_draws.py
+SEARCH_SEED = 76  # of 1200, see benchmarks/quality_draws.py
 LAW_VALUES = 6  # which law, and the five values of the first
 WIDENING = 2.0  # of deviations from the mean outside the evidence
 BAND = (0.05, 0.95)

@@ -193,6 +193,8 @@ def _moved(result: Result) -> dict[str, float]:
     for path, deviation, lognormal in zip(
         spread.paths, spread.deviations, spread.lognormal, strict=True
     ):
+        if path.startswith("trained.") and constants.trained is None:
+            continue
         size = float(get_path(constants, path)) if lognormal else 1.0
         found[path] = float(get_path(slopes, path)) * size * deviation
     return found
