@@ -1,6 +1,7 @@
-"""How did a model get its formats? Rounded after training, or trained in them.
+"""How did models get their formats, and which model is the yardstick?
 
-A recipe and the table of methods -> constants of the quality law.
+A recipe and the table of methods -> constants of the quality law; the entries
+``recipe`` and ``reference`` of a study -> recipe and model.
 """
 
 from collections.abc import Mapping
@@ -9,16 +10,21 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from codesign.config.models import load_model
 from codesign.config.records import read_entry
+from codesign.config.units import parse_quantity
 from codesign.config.yaml import Problems
-from codesign.core.errors import InputError
+from codesign.core.errors import InputError, UnitError, UnknownNameError
 from codesign.core.paths import nearest
 from codesign.core.quantities import Unit
+from codesign.model.transformer import Transformer
 from codesign.quality.constants import QualityConstants
+from codesign.quality.evaluate import check_training_tokens
 
 PRICES = {"weights": "weight_price", "kv": "kv_price"}
 DEFAULT = "default"
 KEYS = ("weights", "kv", "trained", "group_size")
+REFERENCE_KEYS = ("model", "training_tokens")
 
 
 @dataclass(frozen=True)
@@ -107,3 +113,28 @@ def read_recipe(data: Any, problems: Problems) -> Recipe:
         return ROUNDED
     names = {key: str(data[key]) for key in ("weights", "kv") if key in data}
     return Recipe(trained=trained, group_size=group, **names)
+
+
+def read_reference(data: Any, problems: Problems) -> Transformer | None:
+    """The model that a study compares with; None without an entry.
+
+    A preset or a ``config.json``, as text or as a mapping with training tokens.
+    """
+    if data is None:
+        return None
+    entry = data if isinstance(data, dict) else {"model": data}
+    for key in entry:
+        if key not in REFERENCE_KEYS:
+            problems.unknown_key(f"reference.{key}", list(REFERENCE_KEYS))
+    if not isinstance(entry.get("model"), str):
+        problems.add("reference", "expected the name of a model or the path of a file.")
+        return None
+    try:
+        tokens = entry.get("training_tokens")
+        trained = None if tokens is None else parse_quantity(tokens, Unit("token"))
+        model = load_model(entry["model"], training_tokens=trained)
+        check_training_tokens(model)
+    except (InputError, UnitError, UnknownNameError) as error:
+        problems.add("reference", f"{error}")
+        return None
+    return model

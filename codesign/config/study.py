@@ -30,6 +30,8 @@ from codesign.config.overrides import (
     split_assignment,
     unknown_parameter,
 )
+from codesign.config.quality import load_quality_constants
+from codesign.config.recipe import ROUNDED, Recipe, read_recipe, read_reference
 from codesign.config.units import format_quantity, parse_quantity
 from codesign.config.yaml import Problems, read_yaml
 from codesign.core.checks import check_x64
@@ -38,6 +40,7 @@ from codesign.core.paths import get_path, nearest, path_units
 from codesign.core.quantities import Unit
 from codesign.cost.limits import Limits
 from codesign.cost.record import Cost
+from codesign.model.transformer import Transformer
 from codesign.quality.ensemble import Paired
 from codesign.quality.evaluate import Quality
 from codesign.quality.validity import Validity
@@ -54,6 +57,8 @@ STUDY_KEYS = (
     "subject_to",
     "off",
     "search",
+    "recipe",
+    "reference",
 )
 REQUEST_KEYS = tuple(n for n, p in PLACES.items() if p.startswith("request."))
 BASELINE_KEYS = (
@@ -117,7 +122,8 @@ class Study:
 
     ``tune`` holds path prefixes of the variables that the baseline may tune,
     ``off`` the names of always-on limits that are switched off, ``resolved``
-    the content of the file with every default filled in.
+    the content of the file with every default filled in but for recipe and
+    reference, which stand there only where the file names them.
     """
 
     name: str
@@ -131,6 +137,17 @@ class Study:
     off: tuple[str, ...] = ()
     search: Search = Search()
     resolved: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the models of the study get their formats."""
+        return read_recipe(self.resolved.get("recipe"), Problems())
+
+    @property
+    def reference(self) -> Transformer:
+        """The model that quality is relative to, the baseline's unless named."""
+        found = read_reference(self.resolved.get("reference"), Problems())
+        return self.baseline.model if found is None else found
 
 
 def load_study(path: str | Path, *, overrides: Sequence[str] = ()) -> Study:
@@ -279,6 +296,7 @@ class _Reader:
         objective = str(self.data.get("minimize", ""))
         minimize = read_objective(objective, problems=self.problems)
         tune, off, search = self._tune(), self._off(), self._search()
+        judged = self._judged()
         if self.problems.found or baseline is None:
             return None
         study = Study(
@@ -293,7 +311,7 @@ class _Reader:
             off=off,
             search=search,
         )
-        return replace(study, resolved=_resolved(study, given))
+        return replace(study, resolved={**_resolved(study, given), **judged})
 
     def _section(self, name: str) -> dict[str, Any]:
         content = self.data.get(name) or {}
@@ -412,6 +430,25 @@ class _Reader:
                 message = f'no limit is called "{given}". Close: {", ".join(allowed)}.'
                 self.problems.add("off", message)
         return tuple(dict.fromkeys(names))
+
+    def _judged(self) -> dict[str, Any]:
+        """Recipe and reference as the file gives them, a file's path made whole."""
+        found = {k: self.data[k] for k in ("recipe", "reference") if k in self.data}
+        reference, folder = found.get("reference"), self.file.resolve().parent
+        if isinstance(reference, str):
+            reference = {"model": reference}
+        if isinstance(reference, dict) and isinstance(reference.get("model"), str):
+            whole = str(locate(reference["model"], folder))
+            found["reference"] = {**reference, "model": whole}
+        read_reference(found.get("reference"), self.problems)
+        recipe = read_recipe(found.get("recipe"), self.problems)
+        if recipe != ROUNDED and not self.problems.found:
+            try:
+                load_quality_constants(recipe=recipe)
+            except InputError as error:
+                where, _, message = str(error).partition(": ")
+                self.problems.add(where, message)
+        return found
 
     def _search(self) -> Search:
         section = self._section("search")

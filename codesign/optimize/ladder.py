@@ -60,17 +60,18 @@ class Climber:
     def __init__(self, study: Study, progress: Progress) -> None:
         check_x64()
         check_training_tokens(study.baseline.model)
+        reference = study.reference
         self.study = study
         self.progress = progress
         self.space = build_space(study)
         self.problem = build_problem(study, self.space)
-        self.constants = as_float64(load_quality_constants())
+        self.constants = as_float64(load_quality_constants(recipe=study.recipe))
         self.drawn = _drawn(study)
         self.rng = np.random.default_rng(study.search.seed)
         self.engine = Engine(self.problem, self.space, schedule=Schedule())
         self.theta = self._theta(None)
         self._quality = jax.jit(
-            partial(quality, reference=study.baseline.model, constants=self.constants)
+            partial(quality, reference=reference, constants=self.constants)
         )
         with ThreadPoolExecutor(1) as pool:
             first = pool.submit(evaluate, as_float64(study.baseline))
@@ -173,10 +174,10 @@ def _drawn(study: Study) -> dict[str, Reference]:
     """The reference under the draws that limits at a quantile are taken over."""
     if all(limit.quantile is None for limit in study.limits):
         return {}
-    model = as_float64(study.baseline.model)
+    model = as_float64(study.reference)
     under = jax.jit(reference_under, compiler_options=cpu_options(level=0))
     return {
-        name: under(load_quality_draws(count=count), model)
+        name: under(load_quality_draws(count=count, recipe=study.recipe), model)
         for name, count in (("few", SEARCH_DRAWS), ("many", NUM_DRAWS))
     }
 

@@ -157,7 +157,7 @@ def build_theta(
         raise ValueError("a limit at a quantile needs draws: few and many")
     return Theta(
         design=study.baseline,
-        reference=study.baseline.model,
+        reference=study.reference,
         constants=constants,
         bounds=jnp.asarray(bounds, jnp.float64),
         low=jnp.asarray(space.low),

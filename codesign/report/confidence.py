@@ -15,6 +15,7 @@ from codesign.config.quality import (
     load_quality_draws,
     load_quality_spread,
 )
+from codesign.config.recipe import Recipe
 from codesign.config.study import Limit
 from codesign.core.compiler import cpu_options
 from codesign.core.paths import get_path
@@ -78,7 +79,7 @@ def confidence_table(result: Result) -> Table:
         title="How sure the quality is",
         columns=("", *(rung.name for rung in rungs)),
         rows=tuple(rows),
-        note=f"Gap in ln of training compute against the baseline's model under the "
+        note=f"Gap in ln of training compute against the reference under the "
         f"same {NUM_DRAWS} draws of all constants; negative is better. Outside of the "
         "law's evidence the band is doubled.",
     )
@@ -86,8 +87,8 @@ def confidence_table(result: Result) -> Table:
 
 def terms_table(result: Result) -> Table:
     """What each choice of the best model adds to its gap, and how sure that is."""
-    ours, theirs = result.best.design.model, result.as_given.design.model
-    found = jax.device_get(_terms()(ours, theirs, draws=_draws()))
+    models = result.best.design.model, result.study.reference
+    found = jax.device_get(_terms()(*models, draws=_draws(result.study.recipe)))
     rows = [
         (
             TERMS[name],
@@ -106,7 +107,7 @@ def terms_table(result: Result) -> Table:
         "Backed: fitted to many points or by two laws. One or two points: a "
         "constant rests on little. Assumed: a guard or a judgement."
         if rows
-        else "The model is the baseline's.",
+        else "The model is the reference.",
     )
 
 
@@ -127,7 +128,7 @@ def constants_table(result: Result) -> Table:
         "model by this much in ln compute; the objective by the shadow price of the "
         "limit on quality, where one binds."
         if rows
-        else "No constant moves the gap: the model is the baseline's.",
+        else "No constant moves the gap: the model is the reference.",
     )
 
 
@@ -147,13 +148,14 @@ def quality_quantile(result: Result, rung: Rung, *, limit: Limit) -> float:
 
 def _under_draws(result: Result, rung: Rung) -> tuple[Paired, Band]:
     extrapolated = bool(is_extrapolated(rung.quality.validity))
-    models = rung.design.model, result.as_given.design.model
-    return jax.device_get(_paired()(*models, draws=_draws(), extrapolated=extrapolated))
+    models = rung.design.model, result.study.reference
+    draws = _draws(result.study.recipe)
+    return jax.device_get(_paired()(*models, draws=draws, extrapolated=extrapolated))
 
 
 @cache
-def _draws() -> Draws:
-    return load_quality_draws(count=NUM_DRAWS)
+def _draws(recipe: Recipe) -> Draws:
+    return load_quality_draws(count=NUM_DRAWS, recipe=recipe)
 
 
 @cache
@@ -186,8 +188,8 @@ def _slopes() -> Any:
 
 def _moved(result: Result) -> dict[str, float]:
     """Change of the best model's gap per standard deviation of each constant."""
-    constants, spread = load_quality_constants(), load_quality_spread()
-    reference = result.as_given.design.model
+    constants = load_quality_constants(recipe=result.study.recipe)
+    spread, reference = load_quality_spread(), result.study.reference
     slopes = _slopes()(constants, result.best.design.model, reference=reference)
     found: dict[str, float] = {}
     for path, deviation, lognormal in zip(
