@@ -140,12 +140,12 @@ def area_parts(
 ) -> tuple[SquareMeters, SquareMeters, SquareMeters]:
     """Area of compute, of SRAM (both with their share of fill) and of the PHYs.
 
-    A_mac = macs a_mac (1 + x formats) s_logic / eta,
-    A_sram = S (a_bulk (1 - phi) + a_fast phi) s_sram / eta,
-    A_phy = stacks a_phy + BW_link a_link
+    A_mac = spares macs a_mac (1 + x formats) s_logic / eta,
+    A_sram = spares S (a_bulk (1 - phi) + a_fast phi) s_sram / eta,
+    A_phy = stacks a_phy + BW_link a_link + dies a_interface
 
-    Assumes: PHY area does not scale with the node.
-    Source: fit to 20 dies from 28 to 4 nm, mean error 10 %, docs/theory/area.md.
+    Assumes: PHY area does not scale with the node; spare units carry their SRAM.
+    Source: fit to 20 dies from 28 to 4 nm, docs/theory/area.md.
     """
     nodes, sram, style = technology.nodes, technology.sram, chip.style
     formats = (
@@ -162,10 +162,13 @@ def area_parts(
         * (sram.bulk_area * (1 - fast) + sram.fast_area * fast)
         * cells
     )
-    phy = chip.dram.stacks * chip.dram.phy_area + (
-        chip.link.bandwidth * technology.link.area
+    phy = (
+        chip.dram.stacks * chip.dram.phy_area
+        + chip.link.bandwidth * technology.link.area
+        + chip.dies * style.interface_area
     )
-    return mac_area / style.area_efficiency, sram_area / style.area_efficiency, phy
+    filled = chip.compute.spare_factor / style.area_efficiency
+    return mac_area * filled, sram_area * filled, phy
 
 
 def static_power(chip: Chip, technology: Technology, *, area: SquareMeters) -> Watts:

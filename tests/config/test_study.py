@@ -265,7 +265,7 @@ LIMIT = "  - time_per_output_token <= 30 ms"
     ("old", "new", "messages"),
     [
         ("name: small", "nmae: small", [":1  nmae: unknown key. Did you mean name?"]),
-        ("  chip: h100-sxm", "  chip: h10O", [":3  baseline.chip:", "h100-sxm"]),
+        ("  chip: h100-sxm", "  chip: h100-sxn", [":3  baseline.chip:", "h100-sxm"]),
         ("  model: llama-3-70b", "  model: lama", [":5  baseline.model:", "presets"]),
         ("  chip: h100-sxm\n", "", [":2  baseline.chip: is missing"]),
         ("  batch: 64", "  bacth: 64", [":6  baseline.bacth", "Did you mean batch?"]),
