@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from codesign.optimize import optimize as optimize
     from codesign.optimize.sensitivity import elasticities as elasticities
     from codesign.serving.design import Design as Design
+    from codesign.study.compare import compare as compare
+    from codesign.study.sweep import sweep as sweep
+    from codesign.study.table import Table as Table
+    from codesign.study.uncertainty import uncertainty as uncertainty
 
 __version__ = "0.1.0"
 
@@ -32,7 +36,9 @@ _HOMES = {
     "Cost": "codesign.cost.record",
     "Design": "codesign.serving.design",
     "Result": "codesign.optimize",
+    "Table": "codesign.study.table",
     "build_design": "codesign.config.design",
+    "compare": "codesign.study.compare",
     "elasticities": "codesign.optimize.sensitivity",
     "enable_x64": "codesign.core.checks",
     "evaluate": "codesign.cost.evaluate",
@@ -41,6 +47,8 @@ _HOMES = {
     "load_stack": "codesign.config.chips",
     "load_study": "codesign.config.study",
     "load_technology": "codesign.config.technology",
+    "sweep": "codesign.study.sweep",
+    "uncertainty": "codesign.study.uncertainty",
 }
 _FOLDERS = {"optimize", "quality"}
 
@@ -48,7 +56,9 @@ __all__ = [
     "Cost",
     "Design",
     "Result",
+    "Table",
     "build_design",
+    "compare",
     "elasticities",
     "enable_x64",
     "evaluate",
@@ -59,6 +69,8 @@ __all__ = [
     "load_technology",
     "optimize",
     "quality",
+    "sweep",
+    "uncertainty",
 ]
 
 

@@ -9,14 +9,18 @@ from typing import Annotated
 import typer
 
 from codesign.app.calibrate import calibrate
+from codesign.app.compare import compare
 from codesign.app.doctor import doctor
 from codesign.app.errors import guarded, stop_on_signals
 from codesign.app.evaluate import evaluate
 from codesign.app.init import init
+from codesign.app.merge import merge
 from codesign.app.optimize import optimize
 from codesign.app.output import own_version
 from codesign.app.presets import presets
 from codesign.app.report import report
+from codesign.app.rerun import rerun
+from codesign.app.runs import runs
 from codesign.app.sensitivity import sensitivity
 from codesign.app.sweep import sweep
 from codesign.app.validate import validate
@@ -31,6 +35,10 @@ COMMANDS = (
     optimize,
     sweep,
     sensitivity,
+    compare,
+    runs,
+    rerun,
+    merge,
     validate,
     calibrate,
     presets,

@@ -17,7 +17,7 @@ from codesign.report.breakdown import COMPONENTS, DURATIONS, parts_table
 from codesign.report.tables import BAD, Table, metric_title
 from codesign.report.texts import number, percent, quantity
 from codesign.serving.design import Design
-from codesign.study.sweep import violated_limits
+from codesign.study.line import violated_limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

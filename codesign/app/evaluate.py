@@ -46,7 +46,7 @@ def evaluate(flags: DesignFlags, *, as_json: Json = False, out: Out = None) -> N
     from codesign.app.infeasible import memory_text, warnings
     from codesign.app.output import json_text, write_output
     from codesign.cost.evaluate import evaluate as run
-    from codesign.study.sweep import violated_limits
+    from codesign.study.line import violated_limits
 
     design = read_design(flags)
     cost = jax.device_get(run(design))
@@ -69,8 +69,8 @@ def evaluate(flags: DesignFlags, *, as_json: Json = False, out: Out = None) -> N
 def _as_dict(design: "Design", cost: "Cost") -> dict[str, Any]:
     """Fields of ``Cost`` in SI, broken limits, every input, and versions."""
     from codesign.app.output import versions
+    from codesign.study.line import violated_limits
     from codesign.study.plain import to_plain
-    from codesign.study.sweep import violated_limits
 
     return {
         **to_plain(cost),

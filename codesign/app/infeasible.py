@@ -16,7 +16,7 @@ from codesign.core.quantities import Unit
 from codesign.cost.evaluate import evaluate
 from codesign.cost.record import Cost
 from codesign.serving.design import Design
-from codesign.study.sweep import KEPT, violated_limits
+from codesign.study.line import KEPT, violated_limits
 
 BYTES = Unit("B")
 NARROWER_BITS = (8.0, 4.0)

@@ -1,4 +1,4 @@
-"""``codesign sweep``: what does a metric do along one parameter?"""
+"""``codesign sweep``: what do metrics do along one parameter, or over a study?"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,14 +7,15 @@ import typer
 
 from codesign.app.errors import complain
 from codesign.app.flags import DesignFlags, Json, design_flags, read_design
+from codesign.app.sweep_run import Asked, is_study, sweep_run
 from codesign.core.errors import InputError
 
 if TYPE_CHECKING:
     from codesign.report.tables import Table
-    from codesign.study.sweep import Sweep
+    from codesign.study.line import Line
 
 Along = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--along",
         metavar="PATH",
@@ -51,9 +52,57 @@ Out = Annotated[
     Path | None,
     typer.Option(
         "--out",
-        metavar="FILE",
-        help="Also write every metric to a .csv or .json file.",
+        metavar="FILE|DIR",
+        help="With --along: also write every metric to a .csv or .json file. With a "
+        "study: folder of the run. Default: runs/<name>-<time>-<hash>.",
         show_default=False,
+    ),
+]
+RUN = "Run of a study"
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        "--resume",
+        metavar="RUN",
+        help="Go on with a run: compute the shards that are missing or damaged.",
+        show_default=False,
+        rich_help_panel=RUN,
+    ),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="i/N",
+        help="Compute part i of N into --out DIR; merge the parts in the end.",
+        show_default=False,
+        rich_help_panel=RUN,
+    ),
+]
+Executor = Annotated[
+    str,
+    typer.Option(
+        "--executor", help="inprocess, processes or ray.", rich_help_panel=RUN
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="Threads or processes. Default: one for each processor.",
+        show_default=False,
+        rich_help_panel=RUN,
+    ),
+]
+ShardSize = Annotated[
+    int | None,
+    typer.Option(
+        "--shard-size",
+        min=1,
+        help="Points of a shard. Default: 8192, or 1 for searches.",
+        show_default=False,
+        rich_help_panel=RUN,
     ),
 ]
 SHOWN = (
@@ -72,7 +121,7 @@ SUFFIXES = (".csv", ".json")
 def sweep(
     flags: DesignFlags,
     *,
-    along: Along,
+    along: Along = None,
     values: Values = None,
     low: Low = None,
     high: High = None,
@@ -81,21 +130,47 @@ def sweep(
     metrics: Metrics = None,
     as_json: Json = False,
     out: Out = None,
+    resume: Resume = None,
+    shard: Shard = None,
+    executor: Executor = "inprocess",
+    workers: Workers = None,
+    shard_size: ShardSize = None,
 ) -> None:
-    """Evaluate a design at each value of one parameter.
+    """Evaluate a design at each value of one parameter, or run a study's sweep.
+
+    A study is a YAML file with a sweep section. Its run is a folder that
+    survives being killed: the same points, computed where they are missing.
+    Exit code 4 if it was interrupted.
 
     Example: codesign sweep --chip h100-sxm --num-chips 8 --model llama-3-70b
     --batch 64 --prompt-length 1024 --output-length 256 --along chip.dram.bandwidth
     --from "2 TB/s" --to "8 TB/s" --points 7
     """
+    if along is None:
+        _run_study(
+            Asked(
+                study=flags.file,
+                overrides=flags.overrides,
+                out=out,
+                resume=resume,
+                part=shard,
+                executor=executor,
+                workers=workers,
+                shard_size=shard_size,
+                metrics=tuple(metrics) if metrics else None,
+                as_json=as_json,
+            ),
+            flags,
+        )
+        return
     if out is not None and out.suffix not in SUFFIXES:
         raise InputError(f"--out {out}: end the name in .csv or .json.")
     from codesign.app.start import start_jax
 
     start_jax()
     from codesign.app.output import console, json_text, show_table, write_output
-    from codesign.study.sweep import sweep as run
-    from codesign.study.sweep import sweep_rows
+    from codesign.study.line import line_rows
+    from codesign.study.line import sweep_line as run
 
     shown = _checked_metrics(metrics)
     design = read_design(flags)
@@ -108,9 +183,21 @@ def sweep(
     if out is not None and out.suffix == ".json":
         write_output(out, json_text(_as_dict(flags, found)) + "\n")
     elif out is not None:
-        write_output(out, _csv(flags, sweep_rows(found)))
+        write_output(out, _csv(flags, line_rows(found)))
     if out is not None and not as_json:
         complain(f"wrote {out}")
+
+
+def _run_study(asked: Asked, flags: DesignFlags) -> None:
+    from codesign.app.start import start_jax
+
+    start_jax()
+    if flags.given or (asked.resume is None and not is_study(asked.study)):
+        raise InputError(
+            "Name a parameter with --along, a study with a sweep section, or a run "
+            "with --resume."
+        )
+    sweep_run(asked)
 
 
 def _checked_metrics(metrics: list[str] | None) -> list[str]:
@@ -137,7 +224,7 @@ def _grid(
     points: int,
     log: bool,
 ) -> list[float]:
-    from codesign.study.sweep import read_values, spaced_values
+    from codesign.study.line import read_values, spaced_values
 
     if values is not None and low is None and high is None:
         return read_values([text.strip() for text in values.split(",")], path=along)
@@ -146,10 +233,10 @@ def _grid(
     raise InputError('Give --values "a, b, c", or --from and --to with --points.')
 
 
-def _as_dict(flags: DesignFlags, found: "Sweep") -> dict[str, Any]:
+def _as_dict(flags: DesignFlags, found: "Line") -> dict[str, Any]:
     from codesign.app.output import versions
+    from codesign.study.line import violated_limits
     from codesign.study.plain import to_plain
-    from codesign.study.sweep import violated_limits
 
     return {
         "along": found.path,
@@ -178,13 +265,13 @@ def _csv(flags: DesignFlags, rows: list[dict[str, Any]]) -> str:
     return stream.getvalue()
 
 
-def _table(flags: DesignFlags, found: "Sweep", *, metrics: list[str]) -> "Table":
+def _table(flags: DesignFlags, found: "Line", *, metrics: list[str]) -> "Table":
     from codesign.config.units import format_quantity
     from codesign.core.paths import get_path, path_units
     from codesign.cost.record import Cost
     from codesign.report.tables import Table
     from codesign.report.texts import quantity
-    from codesign.study.sweep import violated_limits
+    from codesign.study.line import violated_limits
 
     units = path_units(Cost)
     rows = [

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from codesign.config.records import read_entry
 from codesign.config.units import format_quantity, parse_quantity
@@ -50,6 +51,17 @@ _POSITIVE = (
     "request.output_length",
     "system.domain_size",
 )
+_STRUCTURE = (
+    *_WHOLE,
+    "model.num_layers",
+    "model.num_heads",
+    "model.num_experts",
+    "request.prefix_hit_fraction",
+    "chip.sram.tile_fraction",
+    "chip.sram.weight_fraction",
+    "chip.sram.kv_fraction",
+)
+"""Parameters that rules tie to each other."""
 _SIGNED = "chip.anchor."
 _ROUNDING = 1e-9
 
@@ -350,6 +362,42 @@ def design_faults(design: Design) -> dict[str, str]:
     if not set(_POSITIVE) & faults.keys():
         faults |= _placement_faults(design)
     return faults
+
+
+def legal_points(
+    design: Design, paths: Sequence[str], *, values: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Which rows of values make a legal design when they stand at the paths.
+
+    The same rules as ``design_faults`` for what changes; the rest of the design
+    counts as legal.
+    """
+    units = path_units(Design)
+    legal = np.all(np.isfinite(values), axis=1)
+    for column, path in enumerate(paths):
+        if not _value_fault(path, values[:, column], unit=units[path]):
+            continue
+        for row in np.nonzero(legal)[0]:
+            one = values[row : row + 1, column]
+            legal[row] = not _value_fault(path, one, unit=units[path])
+    chosen = [i for i, path in enumerate(paths) if path in _STRUCTURE]
+    if not chosen:
+        return legal
+    combinations, place = np.unique(values[:, chosen], axis=0, return_inverse=True)
+    sound = [
+        legal[place.ravel() == i].any()
+        and _is_placed(design, [paths[c] for c in chosen], values=row)
+        for i, row in enumerate(combinations)
+    ]
+    return legal & np.asarray(sound)[place.ravel()]
+
+
+def _is_placed(design: Design, paths: Sequence[str], *, values: Any) -> bool:
+    for path, value in zip(paths, values, strict=True):
+        design = set_parameter(design, path, value=float(value))
+    hits, sram = float(design.request.prefix_hit_fraction), design.chip.sram
+    shares = float(sram.tile_fraction + sram.weight_fraction + sram.kv_fraction)
+    return hits < 1 and shares <= 1 + _ROUNDING and not _placement_faults(design)
 
 
 def _value_faults(design: Design) -> dict[str, str]:

@@ -32,6 +32,7 @@ from codesign.config.overrides import (
 )
 from codesign.config.quality import load_quality_constants
 from codesign.config.recipe import ROUNDED, Recipe, read_recipe, read_reference
+from codesign.config.sweep import Axis, Plan, read_plan
 from codesign.config.units import format_quantity, parse_quantity
 from codesign.config.yaml import Problems, read_yaml
 from codesign.core.checks import check_x64
@@ -59,6 +60,7 @@ STUDY_KEYS = (
     "search",
     "recipe",
     "reference",
+    "sweep",
 )
 REQUEST_KEYS = tuple(n for n, p in PLACES.items() if p.startswith("request."))
 BASELINE_KEYS = (
@@ -79,6 +81,7 @@ ABBREVIATIONS = {
     "quality": "quality.gap",
 }
 SEARCH_KEYS = ("starts", "seed")
+OBJECTIVE = "energy_per_token_server"
 _NO_ARGUMENT = ("tune", "set")
 EXAMPLE_STUDY = "joint_chat.yaml"
 
@@ -123,7 +126,8 @@ class Study:
     ``tune`` holds path prefixes of the variables that the baseline may tune,
     ``off`` the names of always-on limits that are switched off, ``resolved``
     the content of the file with every default filled in but for recipe and
-    reference, which stand there only where the file names them.
+    reference, which stand there only where the file names them. A study that
+    only sweeps may have no ``free`` variables; ``sweep`` holds its points.
     """
 
     name: str
@@ -137,6 +141,7 @@ class Study:
     off: tuple[str, ...] = ()
     search: Search = Search()
     resolved: dict[str, Any] = field(default_factory=dict[str, Any])
+    sweep: Plan | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -276,14 +281,16 @@ class _Reader:
     def study(self) -> Study | None:
         """The study, or None with problems noted."""
         self._check_keys("", self.data, known=STUDY_KEYS)
-        needed = ("baseline", "request", "free", "minimize")
+        plan = self._plan()
+        searched = plan is None or plan.search
+        needed = ("baseline", "request", *(("free", "minimize") if searched else ()))
         self.problems.missing_keys("", [key for key in needed if key not in self.data])
         given = self._given()
         baseline = self._baseline(given) if given else None
         free = read_variables(
             self._section("free"), baseline=baseline, problems=self.problems
         )
-        if "free" in self.data and not self.data["free"]:
+        if searched and "free" in self.data and not self.data["free"]:
             self.problems.add("free", "no variable is free; name at least one.")
         limits = [
             read_limit(
@@ -293,7 +300,7 @@ class _Reader:
             )
             for index, text in enumerate(self._list(self.data, "subject_to"))
         ]
-        objective = str(self.data.get("minimize", ""))
+        objective = str(self.data.get("minimize", "" if searched else OBJECTIVE))
         minimize = read_objective(objective, problems=self.problems)
         tune, off, search = self._tune(), self._off(), self._search()
         judged = self._judged()
@@ -310,8 +317,14 @@ class _Reader:
             limits=tuple(limit for limit in limits if limit is not None),
             off=off,
             search=search,
+            sweep=plan,
         )
         return replace(study, resolved={**_resolved(study, given), **judged})
+
+    def _plan(self) -> Plan | None:
+        if "sweep" not in self.data:
+            return None
+        return read_plan(self._section("sweep"), problems=self.problems)
 
     def _section(self, name: str) -> dict[str, Any]:
         content = self.data.get(name) or {}
@@ -618,7 +631,7 @@ def _resolved(study: Study, given: Mapping[str, Any]) -> dict[str, Any]:
     kept = {k: v for k, v in changes.items() if k not in PLACES.values()}
     if kept:
         baseline["set"] = kept
-    return {
+    content = {
         "name": study.name,
         "baseline": baseline,
         "request": {k: v for k, v in numbers.items() if k in REQUEST_KEYS},
@@ -628,6 +641,26 @@ def _resolved(study: Study, given: Mapping[str, Any]) -> dict[str, Any]:
         "off": list(study.off),
         "search": {"starts": study.search.starts, "seed": study.search.seed},
     }
+    return content if study.sweep is None else {**content, "sweep": _sweep(study.sweep)}
+
+
+def _sweep(plan: Plan) -> dict[str, Any]:
+    drawn = {"points": plan.points} if not plan.axes[0].values else {}
+    return {
+        "method": plan.method,
+        "over": {axis.path: _axis(axis) for axis in plan.axes},
+        **drawn,
+        "seed": plan.seed,
+        "search": plan.search,
+    }
+
+
+def _axis(axis: Axis) -> Any:
+    unit = Unit(axis.unit)
+    if axis.values:
+        return [exact_text(value, unit) for value in axis.values]
+    ends = {"min": exact_text(axis.low, unit), "max": exact_text(axis.high, unit)}
+    return {**ends, "log": True} if axis.scale == "log" else ends
 
 
 def _bounds(variable: Variable) -> dict[str, Any]:

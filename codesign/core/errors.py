@@ -45,3 +45,9 @@ class InfeasibleError(CodesignError):
     """No design meets all limits; carries the binding one and its relaxation."""
 
     exit_code = 3
+
+
+class InterruptedRunError(CodesignError):
+    """A run was stopped before its end; what it computed is kept."""
+
+    exit_code = 4

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from codesign.config.study import Limit, Search, Study, Variable
+from codesign.config.sweep import Axis, Plan
 from codesign.cost.record import Cost
 from codesign.optimize.result import Binding, Evidence, Result, Rung
 from codesign.optimize.space import GOVERNOR
@@ -70,6 +71,7 @@ def study_to_dict(study: Study) -> dict[str, Any]:
         "off": study.off,
         "search": asdict(study.search),
         "resolved": study.resolved,
+        "sweep": None if study.sweep is None else asdict(study.sweep),
     }
 
 
@@ -77,7 +79,7 @@ def study_from_dict(data: Mapping[str, Any], *, folder: Path) -> Study:
     """The study of plain data, as if it stood in a folder."""
     return Study(
         name=data["name"],
-        path=folder / data["file"],
+        path=folder / Path(data["file"]).name,
         baseline=from_plain(Design, data["baseline"]),
         baseline_text=data["baseline_text"],
         tune=tuple(data["tune"]),
@@ -87,7 +89,21 @@ def study_from_dict(data: Mapping[str, Any], *, folder: Path) -> Study:
         off=tuple(data["off"]),
         search=Search(**data["search"]),
         resolved=data["resolved"],
+        sweep=_plan(data.get("sweep")),
     )
+
+
+def _plan(data: Mapping[str, Any] | None) -> Plan | None:
+    if data is None:
+        return None
+    axes = tuple(_axis(axis) for axis in data["axes"])
+    found: dict[str, Any] = {**data, "axes": axes}
+    return Plan(**found)
+
+
+def _axis(data: Mapping[str, Any]) -> Axis:
+    found: dict[str, Any] = {**data, "values": tuple(data["values"])}
+    return Axis(**found)
 
 
 def _variable(data: Mapping[str, Any]) -> Variable:

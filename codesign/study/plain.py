@@ -42,7 +42,17 @@ def from_plain(record_type: type[_R], data: Mapping[str, Any]) -> _R:
 
 def flatten(record: Record) -> dict[str, Any]:
     """SI value of every leaf by dotted path."""
-    return dict(_leaves(to_plain(record), ""))
+    return flat_values(to_plain(record))
+
+
+def flat_values(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of a nested mapping by dotted path.
+
+    Example:
+        >>> flat_values({"a": {"b": 1.0}, "c": 2.0})
+        {'a.b': 1.0, 'c': 2.0}
+    """
+    return dict(_leaves(data, ""))
 
 
 def field_label(path: str, unit: Unit) -> str:

@@ -1,156 +1,96 @@
-"""What does a metric do when one parameter runs through a list of values?
+"""What do all metrics do when parameters run through a plan of points?
 
-Design, dotted path and values -> the cost at each, hard and with its load
-settled, and a table of self-describing rows.
+Study or design, plan, executor -> a table; with a folder, a run that survives
+kills, goes on where it stopped, and grows over machines.
 """
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from codesign.config.design import check_design
-from codesign.config.units import format_quantity, parse_quantity
-from codesign.core.errors import BoundsError, InputError
-from codesign.core.paths import get_path, path_units, unknown_path
-from codesign.core.quantities import Unit
-from codesign.cost.evaluate import evaluate
-from codesign.cost.record import Cost
-from codesign.serving.design import Design, set_parameter
-from codesign.study.plain import field_label, flatten
+from codesign.config.study import Study
+from codesign.config.sweep import Plan, build_plan
+from codesign.core.checks import check_x64
+from codesign.core.errors import BoundsError
+from codesign.serving.design import Design
+from codesign.study.drive import Progress, complete, silent
+from codesign.study.executors import build_executor
+from codesign.study.folder import JOB, create_run, resume_run
+from codesign.study.job import Job, build_job, numeric_versions
+from codesign.study.plain import finite_or_none, to_plain
+from codesign.study.table import Table, folder_table, memory_table
+from codesign.study.worker import Worker
 
-FEWEST_POINTS = 2
-KEPT = 1e-6  # largest ln(use / limit) of a limit that counts as kept
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """Costs along one parameter; ``designs`` are those that were evaluated."""
-
-    path: str
-    unit: Unit
-    values: tuple[float, ...]
-    designs: tuple[Design, ...]
-    costs: tuple[Cost, ...]
+MOST_IN_MEMORY = 500_000  # points of a sweep that is not kept in a folder
 
 
-def sweep(design: Design, path: str, *, values: Sequence[float]) -> Sweep:
-    """Evaluate a design at each SI value of one parameter.
+def sweep(
+    asked: Study | Design,
+    over: Mapping[str, Any] | Plan | None = None,
+    *,
+    method: str = "grid",
+    points: int | None = None,
+    seed: int = 0,
+    search: bool = False,
+    metrics: Sequence[str] | None = None,
+    minimize: str | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    executor: str = "inprocess",
+    workers: int | None = None,
+    shard_size: int | None = None,
+    progress: Progress = silent,
+) -> Table:
+    """Evaluate, or optimise, a design at every point of a plan.
 
-    All other parameters stay, except that the shares of layer kinds follow
-    ``model.num_layers``.
+    ``over`` maps dotted paths to lists of values or to ranges; texts carry
+    units, numbers are SI. Paths may name parameters of chip, model, deployment,
+    request, stack and technology, ``quality.<constant>``, and with ``search``
+    limits as ``subject_to.<metric>``. A study file may hold all of it in its
+    ``sweep`` section instead. ``metrics`` are names or groups such as ``chip``.
+
+    With ``out`` the rows go into a run's folder, shard by shard; the same call
+    with ``resume`` computes what is missing or damaged there. Rows of designs
+    that cannot exist hold NaN and ``legal`` is false.
 
     Raises:
-        UnknownKeyError: the path is no parameter.
-        InputError: a value makes the design impossible; says which and why.
+        InputError: a path, value, metric or folder that cannot be used.
+        InterruptedRunError: it was stopped; ``resume`` goes on.
 
     Example:
-        ``sweep(design, "chip.dram.bandwidth", values=[2e12, 4e12, 8e12])``
+        ``sweep(design, {"chip.dram.bandwidth": ["2 TB/s", "4 TB/s"]})["power"]``
     """
-    unit = _scalar_unit(design, path)
-    designs = tuple(_placed(design, path, value=value, unit=unit) for value in values)
-    costs = tuple(jax.device_get(evaluate(each)) for each in designs)
-    return Sweep(
-        path=path, unit=unit, values=tuple(values), designs=designs, costs=costs
+    check_x64()
+    plan = over if isinstance(over, Plan) or over is None else None
+    if plan is None and over is not None:
+        given: Any = over
+        plan = build_plan(given, method=method, points=points, seed=seed, search=search)
+    job = build_job(
+        asked, plan, metrics=metrics, minimize=minimize, shard_size=shard_size
     )
+    if out is None:
+        return _in_memory(job)
+    folder = Path(out)
+    if resume and (folder / JOB).is_file():
+        run = resume_run(folder, job)
+    else:
+        run = create_run(job, folder)
+    complete(run, build_executor(executor, workers=workers), progress=progress)
+    return folder_table(run)
 
 
-def read_values(texts: Sequence[str], *, path: str) -> list[float]:
-    """SI values of texts with units for the parameter at a path.
-
-    Raises:
-        UnitError: a text has no unit, or one of another dimension.
-    """
-    return [parse_quantity(text, _unit(path), name=path) for text in texts]
-
-
-def spaced_values(
-    low: str, high: str, *, points: int, path: str, logarithmic: bool = False
-) -> list[float]:
-    """Evenly spaced SI values between two texts with units, both included.
-
-    Example:
-        >>> spaced_values("1 TB/s", "4 TB/s", points=3, path="chip.dram.bandwidth",
-        ...               logarithmic=True)
-        [1000000000000.0, 2000000000000.0, 4000000000000.0]
-    """
-    first, last = read_values([low, high], path=path)
-    if points < FEWEST_POINTS:
-        raise BoundsError(f"{path}: {points} points; a sweep has at least 2.")
-    if first >= last:
-        raise BoundsError(f"{path}: from {low} is not below to {high}. Swapped?")
-    if not logarithmic:
-        return [float(value) for value in np.linspace(first, last, points)]
-    if first <= 0:
-        raise BoundsError(f"{path}: {low} is not positive, as logarithmic steps need.")
-    return [float(f"{value:.12g}") for value in np.geomspace(first, last, points)]
-
-
-def sweep_rows(found: Sweep) -> list[dict[str, float | str | None]]:
-    """One row per value: the parameter, every metric with its unit, kept limits.
-
-    The last columns are the other numbers of system, deployment and request, so
-    that a table explains itself.
-    """
-    inputs = path_units(Design)
-    described = [p for p in inputs if p.startswith(DESCRIBED) and p != found.path]
-    rows: list[dict[str, float | str | None]] = []
-    for value, design, cost in zip(
-        found.values, found.designs, found.costs, strict=True
-    ):
-        metrics = flatten(cost)
-        units = path_units(Cost)
-        row: dict[str, float | str | None] = {
-            field_label(found.path, found.unit): value
-        }
-        row |= {field_label(p, units[p]): metrics[p] for p in metrics}
-        row["violated"] = " ".join(violated_limits(cost))
-        row |= {
-            field_label(p, inputs[p]): float(get_path(design, p)) for p in described
-        }
-        rows.append(row)
-    return rows
-
-
-DESCRIBED = ("system.", "deployment.", "request.")
-
-
-def violated_limits(cost: Cost) -> dict[str, float]:
-    """Use over limit of every limit that a design breaks, worst first."""
-    excess = {
-        path: value
-        for path, value in flatten(cost.limits).items()
-        if value is None or value > KEPT
-    }
-    ratios = {
-        path: math.inf if value is None else math.exp(value)
-        for path, value in excess.items()
-    }
-    return dict(sorted(ratios.items(), key=lambda item: -item[1]))
-
-
-def _placed(design: Design, path: str, *, value: float, unit: Unit) -> Design:
-    changed = set_parameter(design, path, value=jnp.asarray(value, jnp.float64))
-    try:
-        check_design(changed)
-    except InputError as error:
-        text = format_quantity(value, unit)
-        raise InputError(f"At {path} = {text}:\n{error}") from error
-    return changed
-
-
-def _scalar_unit(design: Design, path: str) -> Unit:
-    unit = _unit(path)
-    if np.ndim(get_path(design, path)):
-        raise InputError(f"{path}: is a table; a sweep changes a single number.")
-    return unit
-
-
-def _unit(path: str) -> Unit:
-    units = path_units(Design)
-    if path not in units:
-        raise unknown_path(Design, path)
-    return units[path]
+def _in_memory(job: Job) -> Table:
+    if job.plan.points > MOST_IN_MEMORY:
+        raise BoundsError(
+            f"{job.plan.points} points are many to hold; name a folder with out=."
+        )
+    worker = Worker(job)
+    shards = [worker.shard(index) for index in range(job.num_shards)]
+    return memory_table(
+        {name: np.concatenate([s[name] for s in shards]) for name in job.units()},
+        units=job.units(),
+        inputs=finite_or_none(to_plain(job.study.baseline)),
+        versions=numeric_versions(),
+    )

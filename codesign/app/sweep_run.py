@@ -1,0 +1,145 @@
+"""``codesign sweep STUDY.yaml``: a run in a folder, started or gone on with."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from codesign.app.errors import complain
+from codesign.core.errors import InputError
+
+if TYPE_CHECKING:
+    from codesign.study.folder import Run
+    from codesign.study.job import Job
+
+PART = re.compile(r"(\d+)/(\d+)")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the flags say about a run."""
+
+    study: Path | None
+    overrides: tuple[str, ...]
+    out: Path | None
+    resume: Path | None
+    part: str | None
+    executor: str
+    workers: int | None
+    shard_size: int | None
+    metrics: tuple[str, ...] | None
+    as_json: bool
+
+
+def is_study(file: Path | None) -> bool:
+    """Whether a file is a study, not a design."""
+    from codesign.config.yaml import read_yaml
+
+    if file is None or not file.is_file():
+        return False
+    return "baseline" in read_yaml(file).data
+
+
+def sweep_run(asked: Asked) -> None:
+    """Start a run, or go on with one, and say what came out."""
+    from codesign.app.progress import run_progress
+    from codesign.study.drive import complete
+    from codesign.study.executors import build_executor
+
+    executor = build_executor(asked.executor, workers=asked.workers)
+    part = read_part(asked.part)
+    run = _opened(asked) if asked.resume else _created(asked)
+    if not asked.as_json:
+        job = run.job
+        complain(
+            f"{run.folder}: {job.plan.points} points in {job.num_shards} shards of "
+            f"{job.shard_size}"
+        )
+    progress = run_progress(as_json=asked.as_json, quiet=False)
+    complete(run, executor, part=part, progress=progress)
+    show_run(run.folder, as_json=asked.as_json)
+
+
+def read_part(text: str | None) -> tuple[int, int] | None:
+    """Numbers of ``i/N``."""
+    if text is None:
+        return None
+    match = PART.fullmatch(text.strip())
+    if match is None:
+        raise InputError(f'--shard {text}: write i/N, such as "3/8".')
+    return int(match[1]), int(match[2])
+
+
+def show_run(folder: Path, *, as_json: bool) -> None:
+    """Summary of a run, and what to do next."""
+    from codesign.app.output import print_json, versions
+    from codesign.study.folder import read_json
+    from codesign.study.query import summary
+    from codesign.study.runs import MANIFEST
+
+    found = summary(folder)
+    best = read_json(folder / MANIFEST).get("best")
+    if as_json:
+        folder_name = {"folder": str(folder), "best_point": best}
+        print_json({**found, **folder_name, "versions": versions()})
+        return
+    for key, value in found.items():
+        typer.echo(f"{key:10} {_shown(value)}")
+    if found["status"] == "complete":
+        typer.echo(f'next       codesign runs query "SELECT ..." --in {folder.parent}')
+    else:
+        typer.echo(f"next       codesign merge {folder}")
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _opened(asked: Asked) -> "Run":
+    from codesign.study.folder import resume_run
+
+    if asked.resume is None or asked.out is not None:
+        raise InputError("--resume names the folder already; leave --out away.")
+    if asked.study is None and asked.overrides:
+        raise InputError("--set: a run that is resumed keeps its study.")
+    return resume_run(asked.resume, _job(asked) if asked.study else None)
+
+
+def _created(asked: Asked) -> "Run":
+    from codesign.app.output import versions
+    from codesign.study.folder import create_run
+    from codesign.study.runs import check_free, new_run_folder
+
+    job = _job(asked)
+    text = job.study.path.read_text(encoding="utf-8")
+    if asked.part is not None and asked.out is None:
+        raise InputError("--shard: name the folder that all parts share with --out.")
+    folder = asked.out or new_run_folder(job.study, text=text)
+    if asked.part is None:
+        check_free(folder)
+    argv = ["sweep", job.study.path.name]
+    argv += [word for text_ in asked.overrides for word in ("--set", text_)]
+    argv += [word for name in asked.metrics or () for word in ("--metric", name)]
+    argv += ["--shard-size", str(job.shard_size)]
+    return create_run(job, folder, study_text=text, argv=argv, versions=versions())
+
+
+def _job(asked: Asked) -> "Job":
+    from codesign.config.study import load_study
+    from codesign.study.job import build_job
+
+    if asked.study is None:
+        raise InputError("Name a study with a sweep section, or a run to --resume.")
+    study = load_study(asked.study, overrides=asked.overrides)
+    size = asked.shard_size
+    if size is None and asked.resume is not None:
+        size = _kept_size(asked.resume)
+    return build_job(study, None, metrics=asked.metrics, shard_size=size)
+
+
+def _kept_size(folder: Path) -> int:
+    from codesign.study.folder import open_run
+
+    return open_run(folder).job.shard_size

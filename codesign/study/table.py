@@ -1,0 +1,223 @@
+"""What came out of a sweep or of draws? One table with units, inputs, versions.
+
+Columns by name, in memory or read from a run's shards when they are asked for
+-> NumPy, pandas, or a file that explains itself.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from codesign.core.errors import InputError, UnknownNameError
+from codesign.core.paths import nearest, path_units
+from codesign.core.quantities import Unit
+from codesign.serving.design import Design
+from codesign.study.folder import Run
+from codesign.study.plain import field_label, finite_or_none, flat_values
+from codesign.study.runs import write_whole
+from codesign.study.shards import Columns, database, plain_column, shard_path
+
+SUFFIXES = (".csv", ".json", ".parquet")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of equal length; ``table["power"]`` is a NumPy array.
+
+    ``units`` has the SI unit of each column, ``inputs`` every parameter that
+    does not change, ``versions`` what computed the numbers; ``folder`` is where
+    a run keeps its rows, if it does.
+    """
+
+    units: dict[str, str]
+    inputs: dict[str, Any]
+    versions: dict[str, str]
+    read: Callable[[Sequence[str]], Columns] = field(repr=False)
+    folder: Path | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of all columns."""
+        return tuple(self.units)
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self.units:
+            close = ", ".join(nearest(name, list(self.units)) or self.columns[:3])
+            raise UnknownNameError(f'no column is called "{name}". Close: {close}.')
+        return self.read([name])[name]
+
+    def __len__(self) -> int:
+        first = self.columns[0]
+        return len(self.read([first])[first])
+
+    def to_numpy(self, names: Sequence[str] | None = None) -> Columns:
+        """All columns, or some, as a dict of arrays."""
+        return self.read(list(names or self.columns))
+
+    def to_pandas(self, names: Sequence[str] | None = None) -> Any:
+        """A pandas frame; units, inputs and versions are in its ``attrs``.
+
+        Raises:
+            InputError: pandas is not installed.
+        """
+        try:
+            pandas: Any = import_module("pandas")
+        except ImportError as error:
+            raise InputError(
+                "pandas is not installed. Install it, or use to_numpy()."
+            ) from error
+        frame = pandas.DataFrame(self.to_numpy(names))
+        frame.attrs = {
+            "units": self.units,
+            "inputs": self.inputs,
+            "versions": self.versions,
+        }
+        return frame
+
+    def best(self, name: str) -> dict[str, Any] | None:
+        """The feasible row with the least value of a column; None if there is none."""
+        found = self.read([name, "feasible"])
+        values = np.where(found["feasible"].astype(bool), found[name], np.inf)
+        values = np.where(np.isnan(values), np.inf, values)
+        if not len(values) or not np.isfinite(values.min()):
+            return None
+        return self.row(int(np.argmin(values)))
+
+    def row(self, place: int) -> dict[str, Any]:
+        """One row by its place."""
+        return {
+            name: column[place].item()
+            if hasattr(column[place], "item")
+            else column[place]
+            for name, column in self.read(list(self.columns)).items()
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write a .csv, .json or .parquet file with inputs, units and versions.
+
+        In CSV each input and version is a column of its own; JSON and the
+        metadata of Parquet hold them once.
+
+        Raises:
+            InputError: another suffix, or the file cannot be written.
+        """
+        target = Path(path)
+        writers = {".csv": _csv, ".json": _json, ".parquet": _parquet}
+        if target.suffix not in writers:
+            raise InputError(f"{target}: end the name in {', '.join(SUFFIXES)}.")
+        try:
+            write_whole(target, lambda part: writers[target.suffix](self, part))
+        except (OSError, duckdb.Error) as error:
+            raise InputError(f"{target}: cannot be written ({error}).") from error
+
+
+def memory_table(
+    columns: Mapping[str, NDArray[Any]],
+    *,
+    units: Mapping[str, str],
+    inputs: Mapping[str, Any],
+    versions: Mapping[str, str],
+) -> Table:
+    """A table of columns at hand."""
+    kept = dict(columns)
+    return Table(
+        units=dict(units),
+        inputs=dict(inputs),
+        versions=dict(versions),
+        read=lambda names: {name: kept[name] for name in names},
+    )
+
+
+def folder_table(run: Run) -> Table:
+    """The table of a run, read from its shards column by column."""
+    about = run.about()
+    return Table(
+        units=run.job.units(),
+        inputs=about["inputs"],
+        versions=about["versions"],
+        read=lambda names: _read_columns(run, names),
+        folder=run.folder,
+    )
+
+
+def _read_columns(run: Run, names: Sequence[str]) -> Columns:
+    files = [str(shard_path(run.folder, i)) for i in range(run.job.num_shards)]
+    wanted = ", ".join(_name(name) for name in names)
+    with database() as base:
+        try:
+            found: dict[str, Any] = base.execute(
+                f"SELECT {wanted} FROM read_parquet(?)",  # noqa: S608 - quoted
+                [files],
+            ).fetchnumpy()
+        except duckdb.Error as error:
+            reason = str(error).partition("\n")[0]
+            raise InputError(
+                f"{run.folder}: shards are missing or damaged ({reason}). Mend them "
+                f"with: codesign sweep --resume {run.folder}"
+            ) from error
+    return {name: plain_column(column) for name, column in found.items()}
+
+
+def _name(name: str) -> str:
+    doubled = name.replace('"', '""')
+    return f'"{doubled}"'
+
+
+def _csv(table: Table, path: Path) -> None:
+    columns = table.to_numpy()
+    labels = [field_label(name, Unit(table.units[name])) for name in columns]
+    units = path_units(Design)
+    constant = {
+        field_label(path, units[path]): _cell(value)
+        for path, value in flat_values(table.inputs).items()
+        if path not in columns
+    }
+    constant |= {f"version of {k}": v for k, v in table.versions.items()}
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*labels, *constant])
+        for row in zip(*columns.values(), strict=True):
+            writer.writerow([*map(_cell, row), *constant.values()])
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, list):
+        return json.dumps(value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _json(table: Table, path: Path) -> None:
+    columns = {
+        name: finite_or_none(column.tolist())
+        for name, column in table.to_numpy().items()
+    }
+    data = {"columns": columns, **_notes(table)}
+    path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+
+def _parquet(table: Table, path: Path) -> None:
+    notes = {key: json.dumps(value) for key, value in _notes(table).items()}
+    kept = ", ".join(f"{key}: {_text(value)}" for key, value in notes.items())
+    with database() as base:
+        base.register("rows", table.to_numpy())
+        base.execute(
+            f"COPY (SELECT * FROM rows) TO {_text(str(path))} "  # noqa: S608 - quoted
+            f"(FORMAT parquet, KV_METADATA {{{kept}}})"
+        )
+
+
+def _text(text: str) -> str:
+    doubled = text.replace("'", "''")
+    return f"'{doubled}'"
+
+
+def _notes(table: Table) -> dict[str, Any]:
+    return {"units": table.units, "inputs": table.inputs, "versions": table.versions}
