@@ -1,6 +1,6 @@
 """Fill the scorecard: how wrong is the model on models that it has not seen?
 
-    python docs/scorecard.py ROWS.csv MODELS.csv
+    python docs/scorecard.py ROWS.csv MODELS.csv LATENCY.csv
 
 Calibrates every stack of ``STACKS`` with one model left out at a time, scores
 ratios between runs that differ in one thing with the shipped constants, writes
@@ -55,6 +55,17 @@ the model see what the change does? Error is the median of
 
 {ratios}
 
+## Other software
+
+Mean time per output token at fixed lengths, from tables that entered no fit: newer
+vLLM, SGLang and TensorRT-LLM, predicted with the stack shipped for each chip. Newer
+software is faster on B200 than the vLLM 0.11 of its stack; {unpredicted} rows that
+name an impossible layout are left out.
+
+{latency}
+
+{latency_ratios}
+
 ## Constants
 
 {constants}
@@ -69,7 +80,7 @@ the model see what the change does? Error is the median of
   adds them at the boundaries `server` and `facility`.
 - Runs of vLLM 0.5 are bound by the host; their times are no law of the chip.
 
-`python docs/scorecard.py ROWS.csv MODELS.csv` writes this page.
+`python docs/scorecard.py ROWS.csv MODELS.csv LATENCY.csv` writes this page.
 """
 
 
@@ -88,6 +99,21 @@ def score_table(found: Sequence[Calibration]) -> str:
         for group in calibration.groups
     ]
     return markdown(header, rows)
+
+
+def latency_table(groups: Sequence[Group]) -> str:
+    """One row per chip and kind of model, time per output token only."""
+    rows = [
+        [
+            group.chip,
+            group.kind,
+            str(group.rows),
+            _cell(group, SHOWN[0]),
+            f"{100 * group.scores[SHOWN[0]].bias:+.0f}",
+        ]
+        for group in groups
+    ]
+    return markdown(["chip", "models", "rows", "time per token", "bias"], rows)
 
 
 def interval_table(found: Sequence[Calibration]) -> str:
@@ -156,19 +182,23 @@ def _models(found: Calibration, group: Group) -> int:
 
 def main() -> None:
     """Read the arguments, calibrate, write."""
-    rows, models = sys.argv[1:]
+    rows, models, latency = sys.argv[1:]
     enable_x64()
     found = [
         calibrate(rows, models, chip=chip, source=source, constants=constants)
         for chip, source, constants in STACKS
     ]
     pairs = deltas(validate(rows, models).predictions)
+    other = validate(latency, models)
     table = score_table(found)
     page = PAGE.format(
         introduction=INTRODUCTION,
         table=table,
         intervals=interval_table(found),
         ratios=ratio_table(pairs),
+        unpredicted=len(other.faults),
+        latency=latency_table(other.groups),
+        latency_ratios=ratio_table(deltas(other.predictions)),
         constants="\n\n".join(constant_tables(found)),
     )
     (ROOT / "docs" / "scorecard.md").write_text(page, encoding="utf-8")
