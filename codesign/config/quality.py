@@ -31,6 +31,7 @@ from codesign.quality.constants import (
     QualityConstants,
     Repetition,
     ShapeConstants,
+    TextConstants,
     TrainedConstants,
     VocabularyConstants,
 )
@@ -48,6 +49,7 @@ SECTIONS: dict[str, type[Record]] = {
     "vocabulary": VocabularyConstants,
     "precision": PrecisionConstants,
     "limits": Limits,
+    "text": TextConstants,
     "trained": TrainedConstants,
 }
 NORMAL, LOGNORMAL = "normal", "lognormal"

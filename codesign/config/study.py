@@ -61,6 +61,7 @@ STUDY_KEYS = (
     "recipe",
     "reference",
     "sweep",
+    "budget",
 )
 REQUEST_KEYS = tuple(n for n, p in PLACES.items() if p.startswith("request."))
 BASELINE_KEYS = (
@@ -80,6 +81,7 @@ ABBREVIATIONS = {
     "cost": "usd_per_token",
     "quality": "quality.gap",
 }
+BUDGETS = ("tokens", "compute")
 SEARCH_KEYS = ("starts", "seed")
 OBJECTIVE = "energy_per_token_server"
 _NO_ARGUMENT = ("tune", "set")
@@ -125,9 +127,10 @@ class Study:
 
     ``tune`` holds path prefixes of the variables that the baseline may tune,
     ``off`` the names of always-on limits that are switched off, ``resolved``
-    the content of the file with every default filled in but for recipe and
-    reference, which stand there only where the file names them. A study that
-    only sweeps may have no ``free`` variables; ``sweep`` holds its points.
+    the content of the file with every default filled in but for recipe,
+    reference and budget, which stand there only where the file names them. A
+    study that only sweeps may have no ``free`` variables; ``sweep`` holds its
+    points.
     """
 
     name: str
@@ -147,6 +150,11 @@ class Study:
     def recipe(self) -> Recipe:
         """How the models of the study get their formats."""
         return read_recipe(self.resolved.get("recipe"), Problems())
+
+    @property
+    def equal_compute(self) -> bool:
+        """Whether models are trained with the reference's compute, not its tokens."""
+        return self.resolved.get("budget") == "compute"
 
     @property
     def reference(self) -> Transformer:
@@ -445,8 +453,15 @@ class _Reader:
         return tuple(dict.fromkeys(names))
 
     def _judged(self) -> dict[str, Any]:
-        """Recipe and reference as the file gives them, a file's path made whole."""
-        found = {k: self.data[k] for k in ("recipe", "reference") if k in self.data}
+        """What the file says of recipe, reference and budget, paths made whole."""
+        names = ("recipe", "reference", "budget")
+        found = {name: self.data[name] for name in names if name in self.data}
+        if found.get("budget", BUDGETS[0]) not in BUDGETS:
+            allowed = " or ".join(BUDGETS)
+            self.problems.add("budget", f"{found['budget']!r} is not {allowed}.")
+        if "budget" in found and "model.training_tokens" in self._section("free"):
+            message = "training tokens cannot be free under a budget; drop one."
+            self.problems.add("budget", message)
         reference, folder = found.get("reference"), self.file.resolve().parent
         if isinstance(reference, str):
             reference = {"model": reference}

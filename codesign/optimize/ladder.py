@@ -21,7 +21,13 @@ from codesign.cost.evaluate import evaluate
 from codesign.optimize.discrete import Mask
 from codesign.optimize.evidence import gather_evidence
 from codesign.optimize.lagrangian import Schedule
-from codesign.optimize.problem import Theta, build_problem, build_theta, metric
+from codesign.optimize.problem import (
+    Theta,
+    build_problem,
+    build_theta,
+    metric,
+    train_at_equal_compute,
+)
 from codesign.optimize.result import Result, Rung
 from codesign.optimize.search import Engine, Found
 from codesign.optimize.space import Floats, build_space, place
@@ -128,7 +134,10 @@ class Climber:
         return tight
 
     def _design(self, values: Floats) -> Design:
-        return as_float64(place(self.study.baseline, self.space.paths, values=values))
+        placed = place(self.study.baseline, self.space.paths, values=values)
+        if self.problem.equal_compute:
+            placed = train_at_equal_compute(placed, self.theta.reference)
+        return as_float64(placed)
 
     def _rung(self, name: str, values: Floats, *, found: Found | None = None) -> Rung:
         design = self._design(values)

@@ -21,6 +21,7 @@ from codesign.cost.limits import Limits
 from codesign.model.transformer import Transformer
 from codesign.optimize.space import Space, place
 from codesign.outcome.answer import Outcome, outcome
+from codesign.quality.budget import at_equal_compute
 from codesign.quality.constants import QualityConstants
 from codesign.quality.ensemble import (
     Paired,
@@ -59,6 +60,7 @@ class Problem:
     minimize: str
     limits: tuple[Limit, ...]
     always: tuple[str, ...]
+    equal_compute: bool = False
 
     @property
     def constraint_names(self) -> tuple[str, ...]:
@@ -75,6 +77,7 @@ def build_problem(study: Study, space: Space) -> Problem:
         minimize=study.minimize,
         limits=study.limits,
         always=tuple(n for n in names if n.split(".")[-1] not in study.off),
+        equal_compute=study.equal_compute,
     )
 
 
@@ -116,12 +119,19 @@ def log_quantile(
     )
 
 
+def train_at_equal_compute(design: Design, reference: Transformer) -> Design:
+    """The design with its model trained with the reference's compute."""
+    return design.replace(model=at_equal_compute(design.model, reference=reference))
+
+
 def values_and_constraints(
     problem: Problem, point: Array, *, theta: Theta, sharpness: Sharpness
 ) -> tuple[Array, Array]:
     """Logarithm of the objective and all constraints at one unit-box point."""
     values = jnp.exp(theta.low + point * (theta.high - theta.low))
     design = place(theta.design, problem.paths, values=values)
+    if problem.equal_compute:
+        design = train_at_equal_compute(design, theta.reference)
     found = outcome(
         design,
         reference=theta.reference,

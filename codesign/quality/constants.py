@@ -159,6 +159,14 @@ class TrainedConstants(Record):
     group_size: Count
 
 
+class TextConstants(Record):
+    """Tokens per byte of text, a ln^2 V + b ln V + c of the vocabulary V."""
+
+    curvature: Ratio
+    slope: Ratio
+    offset: Ratio
+
+
 class Curve(Record):
     """Loss -> benchmark score in [0, 1] by a sigmoid, one entry per law.
 
@@ -221,4 +229,5 @@ class QualityConstants(Record):
     precision: PrecisionConstants
     mmlu: Head
     limits: Limits
+    text: TextConstants
     trained: TrainedConstants | None = None

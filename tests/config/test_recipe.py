@@ -56,8 +56,18 @@ def test_recipe_is_read_and_written_back(tmp_path: Path):
         ("reference=3", "expected the name of a model"),
         ("recipe={weights: gptqq}", "recipe.weights.*Close: gptq"),
         ("recipe={weigths: gptq}", "Did you mean weights"),
+        ("budget=money", "not tokens or compute"),
     ],
 )
 def test_mistakes_are_named(override: str, message: str):
     with pytest.raises(InputError, match=message):
         load(override)
+
+
+def test_budget_is_tokens_unless_it_is_compute(tmp_path: Path):
+    assert not load().equal_compute
+    study = load("budget=compute")
+    assert study.equal_compute
+    copy = tmp_path / "copy.yaml"
+    copy.write_text(resolved_study(study), encoding="utf-8")
+    assert load_study(copy).equal_compute

@@ -1,5 +1,7 @@
 """Limits on quality that hold in a share of the draws."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,9 +16,10 @@ from codesign.optimize.problem import (
     build_theta,
     hard_evaluator,
     log_quantile,
+    train_at_equal_compute,
     values_and_constraints,
 )
-from codesign.optimize.space import Space, build_space
+from codesign.optimize.space import Space, build_space, place
 from codesign.quality.ensemble import (
     NUM_DRAWS,
     SEARCH_DRAWS,
@@ -146,3 +149,18 @@ def test_few_draws_stand_for_many(*, study: Study, theta: Theta):
     many = jax.vmap(lambda n: excess(n, theta.many, smooth=False))(layers)
     crossing = [float(layers[int(jnp.argmax(values <= 0.0))]) for values in (few, many)]
     assert crossing[0] == pytest.approx(crossing[1], abs=2.0)
+
+
+def test_a_budget_of_compute_trains_small_models_longer(*, theta: Theta, study: Study):
+    """Half the layers, about twice the tokens; the constraint sees them."""
+    space = build_space(study)
+    half = points(study, space, layers=(40.0,))
+    gaps = []
+    for equal in (False, True):
+        problem = replace(build_problem(study, space), equal_compute=equal)
+        gaps.append(float(hard_evaluator(problem)(half, theta)[1][0, 0]))
+    assert gaps[1] < gaps[0] - 0.2
+    design = place(study.baseline, ("model.num_layers",), values=np.array([40.0]))
+    trained = train_at_equal_compute(design, theta.reference).model
+    ratio = float(trained.training_tokens / theta.reference.training_tokens)
+    assert ratio == pytest.approx(1.97, abs=0.03)
