@@ -33,6 +33,9 @@ from codesign.core.record import Record
 class Style(Record):
     """Constants of a style of architecture (GPU, systolic, static, many-core).
 
+    Clock and static power hold at ``reference_voltage``, static power also at
+    ``reference_node``.
+
     ``delivery_energy`` is what one bit of operand costs on its way into a
     multiply-accumulate at N7; ``path_energy`` what one byte costs between the
     DRAM pins and the operand latch. ``interface_area`` is what each die spends on
@@ -40,6 +43,7 @@ class Style(Record):
     """
 
     reference_clock: PerSecond
+    reference_node: Meters
     reference_voltage: Volts
     min_voltage: Volts
     threshold_voltage: Volts

@@ -25,6 +25,7 @@ from tests.physics.designs import (
 PINNED = {"published.area", "published.price", "published.static_power"}
 SMALLEST, LARGEST = 50e6, 60e9
 GRID = 1536
+RIDGE = 15e3  # W, below the power of the largest SRAM, above its static power
 
 
 def scratchpad(**values: float) -> Design:
@@ -91,6 +92,24 @@ def test_resident_weights_save_time_and_memory_energy():
     dram = [float(x.energy.dram + x.energy.path) for x in (few, all_)]
     assert dram[1] < 0.05 * dram[0]
     assert float(all_.energy.sram) > float(few.energy.sram)
+
+
+def test_slopes_are_finite_from_gpu_to_lpu_across_the_ridge_of_the_power_limit():
+    """With a governor: its limit binds at some sizes of the SRAM and not at others."""
+    index = joint_box().index("chip.sram.capacity")
+    grid = np.linspace(np.log(SMALLEST), np.log(LARGEST), 64)
+    design = with_values(scratchpad(chip__tdp=RIDGE), deployment__power_limit=RIDGE)
+    points = np.tile(box_point(design), (len(grid), 1))
+    points[:, index] = grid
+    along = np.zeros_like(points)
+    along[:, index] = 1.0
+    values, slopes = box_rows(design, points, directions=along, kind="governed")
+    assert np.isfinite(values).all()
+    assert np.isfinite(slopes).all()
+    power = values[:, METRICS.index("limits.prefill_power")]
+    assert (power <= 1e-9).all()
+    assert (power > -1e-9).any()
+    assert (power < -1e-3).any()
 
 
 @pytest.mark.parametrize("name", list_presets("chips"))

@@ -103,7 +103,9 @@ def test_faster_silicon_is_faster_when_power_allows(chip: str):
     ]
     first = [float(c.time_to_first_token) for c in volts]
     assert_falls(first, "time to first token")
-    assert first[-1] < 0.99 * first[0]
+    prompt = volts[0].breakdown.prompt_seconds
+    computing = float(prompt.compute) > 0.1 * sum(map(float, jax.tree.leaves(prompt)))
+    assert first[-1] < (0.99 if computing else 1 + SLACK) * first[0]
     assert_rises([float(c.power) for c in volts], "power")
 
 
