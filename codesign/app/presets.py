@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from codesign.config.records import ValueInfo
     from codesign.report.tables import Table
 
-KINDS = ("chips", "models", "stacks", "studies", "technology")
+KINDS = ("calibration", "chips", "models", "stacks", "studies", "technology")
 What = Annotated[
     str | None,
     typer.Argument(

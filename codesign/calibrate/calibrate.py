@@ -29,6 +29,7 @@ from codesign.core.paths import get_path, path_units
 from codesign.serving.design import Design
 
 STACK = "stack."
+LEAST = 1e-3  # above the lowest value counts as there
 NEARLY = 0.99  # of the way that a constant may move
 CORRELATED = 0.5  # correlations from here on are reported
 
@@ -215,6 +216,7 @@ def _fitted(
                 high=before * math.exp(move + spread),
                 at_end=bool(
                     abs(move - fit.centre[place]) > NEARLY * FARTHEST * constant.spread
+                    or before * math.exp(move) < constant.low * (1 + LEAST)
                 ),
             )
         )

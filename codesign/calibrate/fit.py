@@ -69,9 +69,9 @@ def fit(
     spread = problem.spread
     found = least_squares(
         problem.residuals,
-        problem.centre if start is None else start,
+        np.maximum(problem.centre if start is None else start, problem.lowest),
         jac=problem.slopes,  # pyright: ignore[reportArgumentType]
-        bounds=(problem.centre - FARTHEST * spread, problem.centre + FARTHEST * spread),
+        bounds=(problem.lowest, problem.centre + FARTHEST * spread),
         x_scale=spread,
         loss=problem.loss,  # pyright: ignore[reportArgumentType]
     )
@@ -103,6 +103,7 @@ class _Problem:
         self.belongs = _belongs(constants, runs)
         self.spread = np.array([c.spread for c in constants])
         self.centre = np.array([_centre(c, runs) for c in constants])
+        self.lowest = np.array([_lowest(c, runs) for c in constants])
         names = [row.model for row in runs.rows]
         counts = np.array([names.count(name) for name in names])
         self.weights = np.clip(np.sqrt(TYPICAL_ROWS / counts), *WEIGHTS)
@@ -210,3 +211,11 @@ def _centre(constant: Constant, runs: Runs) -> float:
     if constant.prior is None:
         return 0.0
     return float(np.log(constant.prior / _values(constant, runs).flat[0]))
+
+
+def _lowest(constant: Constant, runs: Runs) -> float:
+    """Smallest move: three spreads below the centre, or to the lowest value."""
+    far = _centre(constant, runs) - FARTHEST * constant.spread
+    if not constant.low:
+        return far
+    return max(far, float(np.log(constant.low / _values(constant, runs).flat[0])))

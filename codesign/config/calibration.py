@@ -4,6 +4,7 @@
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from codesign.core.quantities import Unit
 from codesign.serving.design import Design
 
 SECTIONS = ("time", "power")
-KEYS = ("prior", "spread", "tasks", "source")
+KEYS = ("prior", "spread", "low", "tasks", "source")
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,14 @@ class Constant:
     """A leaf of a design that is fitted, with its prior.
 
     ln(value) has a normal prior around ``prior``, or around the preset's value
-    where it is None, with standard deviation ``spread``. ``tasks`` limits it to
-    some runs.
+    where it is None, with standard deviation ``spread``, and is cut off below
+    ``low``. ``tasks`` limits it to some runs.
     """
 
     path: str
     prior: float | None
     spread: float
+    low: float
     tasks: tuple[str, ...]
     section: str
     source: str
@@ -83,11 +85,13 @@ def _constant(
     if not isinstance(spread, int | float) or not spread > 0:
         problems.add(f"{place}.spread", "expected a number above zero.")
         return []
+    read = partial(_value, unit=units[path], place=place, problems=problems)
     return [
         Constant(
             path=path,
-            prior=_prior(entry, units[path], place=place, problems=problems),
+            prior=read(entry, "prior"),
             spread=float(spread),
+            low=read(entry, "low") or 0.0,
             tasks=tuple(str(task) for task in entry.get("tasks") or ()),
             section=section,
             source=str(entry.get("source", "")),
@@ -95,17 +99,17 @@ def _constant(
     ]
 
 
-def _prior(
-    entry: dict[str, Any], unit: Unit, *, place: str, problems: Problems
+def _value(
+    entry: dict[str, Any], key: str, *, unit: Unit, place: str, problems: Problems
 ) -> float | None:
-    if "prior" not in entry:
+    if key not in entry:
         return None
     try:
-        value = parse_quantity(entry["prior"], unit, name=f"{place}.prior")
+        value = parse_quantity(entry[key], unit, name=f"{place}.{key}")
     except InputError as error:
-        problems.add(f"{place}.prior", str(error))
+        problems.add(f"{place}.{key}", str(error))
         return None
     if not value > 0:
-        problems.add(f"{place}.prior", "must be above zero.")
+        problems.add(f"{place}.{key}", "must be above zero.")
         return None
     return value

@@ -32,6 +32,7 @@ def constant(path: str, *, spread: float = 3.0, tasks: tuple[str, ...] = ()):
         path=path,
         prior=None,
         spread=spread,
+        low=0.0,
         tasks=tasks,
         section="time",
         source="test",
@@ -132,6 +133,12 @@ def test_a_strong_prior_holds_a_constant(constants: tuple[Constant, ...]):
     """With a hundredth of the spread the first constant stays where it was."""
     stiff = (replace(constants[0], spread=0.001), *constants[1:])
     assert abs(fit(made(), stiff).moves[0]) < 0.01
+
+
+def test_a_constant_stays_above_its_lowest_value(constants: tuple[Constant, ...]):
+    shipped = float(made().designs.stack.time_factor_16bit[0])
+    floor = (replace(constants[0], low=1.3 * shipped), *constants[1:])
+    assert fit(made(), floor).moves[0] == pytest.approx(np.log(1.3), abs=1e-3)
 
 
 def test_constants_that_no_run_feels_are_left_out(constants: tuple[Constant, ...]):
