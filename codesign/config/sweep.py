@@ -4,6 +4,7 @@ A mapping of texts with units -> ``Plan``; problems of every entry are noted.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -255,8 +256,11 @@ class _AxisReader:
         if not isinstance(text, (str, int, float)):
             self.problems.add(self.place, f"expected a quantity, found {text!r}.")
             return 0.0
+        bare = self.allow_bare and not isinstance(text, str)
+        if self.unit.text == "s/token" and isinstance(text, str):
+            with suppress(UnitError):  # a time per token may be written as a time
+                return parse_quantity(text, Unit("s"), name=self.path)
         try:
-            bare = self.allow_bare and not isinstance(text, str)
             return parse_quantity(text, self.unit, name=self.path, allow_bare=bare)
         except UnitError as error:
             message = str(error).removeprefix(f"{self.path}: ")

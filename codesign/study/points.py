@@ -95,4 +95,4 @@ def _sobol(plan: Plan, *, start: int, stop: int) -> Floats:
 @lru_cache(maxsize=1)
 def _hypercube(axes: int, points: int, *, seed: int) -> Floats:
     engine: Any = qmc.LatinHypercube(axes, rng=seed)
-    return np.asarray(engine.random(points))
+    return np.clip(engine.random(points), SMALLEST, 1.0 - SMALLEST)
