@@ -16,6 +16,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 
@@ -137,10 +138,8 @@ def rival(name: str, climber: Climber, *, start: Floats, mine: Run) -> list[Run]
     load = os.getloadavg()[0]
     mask = climber.space.select(EVERYTHING)
     evaluator = Evaluator(climber, LONG * mine.seconds, mask)
-    try:
+    with suppress(OutOfTimeError):
         RIVALS[name](evaluator, climber.space.encode(start), seed=mine.seed)
-    except OutOfTimeError:
-        pass
     return [
         Run(
             name,
@@ -176,8 +175,8 @@ def page(runs: Sequence[Run], *, tuned: float, starts: int) -> str:
         "search against SciPy's differential evolution and random search, all on the",
         "same vectorised hard model, rounded to legal values, started from the tuned",
         f"baseline ({tuned:.3g} J/token). {os.cpu_count()} shared cores, load",
-        f"{min(loads):.1f} to {max(loads):.1f}. Regret is the objective over the best of",
-        f"all runs here ({best:.4g} J/token), minus one; it is no bound.",
+        f"{min(loads):.1f} to {max(loads):.1f}. Regret is the objective over the best",
+        f"of all runs here ({best:.4g} J/token), minus one; it is no bound.",
         "",
         "| method | time | seeds | regret median | best | worst | within 1 % | "
         "seconds | evaluations |",

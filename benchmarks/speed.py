@@ -117,9 +117,9 @@ def compile_times(study: Study) -> tuple[list[Row], Theta, dict[str, Any]]:
     start = Start(
         points=jnp.full((64, width), 0.5),
         free=jnp.ones((64, width), bool),
-        margin=jnp.zeros((64, 1)),
+        margin=jnp.zeros(64),
     )
-    gradient = jax.grad(partial(_scalar, problem))
+    gradient = jax.grad(lambda point, theta: _scalar(problem, point, theta=theta))
     jobs: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any]]] = {
         "hard values": (hard_evaluator(problem), (start.points, theta), {}),
         "gradient": (
@@ -151,7 +151,7 @@ def compile_times(study: Study) -> tuple[list[Row], Theta, dict[str, Any]]:
     return [*rows, row], theta, compiled
 
 
-def _scalar(problem: Any, point: jax.Array, theta: Theta) -> jax.Array:
+def _scalar(problem: Any, point: jax.Array, *, theta: Theta) -> jax.Array:
     objective, constraints = values_and_constraints(
         problem, point, theta=theta, sharpness=SHARPNESS
     )
@@ -170,7 +170,7 @@ def throughputs(
 
     def descend(group: np.ndarray, theta: Theta) -> Any:
         free = np.ones(group.shape, bool)
-        margin = np.zeros((len(group), 1))
+        margin = np.zeros(len(group))
         return short(Start(points=group, free=free, margin=margin), theta)
 
     work = {
@@ -277,7 +277,7 @@ def page(rows: Sequence[Row]) -> str:
     lines = [
         "# Speed",
         "",
-        f"`python benchmarks/speed.py` on {os.cpu_count()} cores ({platform.machine()}),",
+        f"`python benchmarks/speed.py`, {os.cpu_count()} cores ({platform.machine()}),",
         f"Python {platform.python_version()}, JAX {jax.__version__}, float64. Other",
         "programs ran beside it: load is the average over a minute, processor time",
         "depends on it less than wall time. Variants of one quantity took turns, so",
@@ -297,12 +297,11 @@ def _rates(rows: Sequence[Row]) -> list[str]:
         "| variant | 1/s | range | of the best | processor time each [µs] | load |",
         "|---|---|---|---|---|---|",
     ]
-    for row in rows:
-        lines.append(
-            f"| {row.variant} | {row.value:.3g} | {row.low:.3g} to {row.high:.3g} | "
-            f"{row.value / best:.0%} | {1e6 * row.cpu_seconds:.3g} | {row.load:.1f} |"
-        )
-    return lines
+    return lines + [
+        f"| {row.variant} | {row.value:.3g} | {row.low:.3g} to {row.high:.3g} | "
+        f"{row.value / best:.0%} | {1e6 * row.cpu_seconds:.3g} | {row.load:.1f} |"
+        for row in rows
+    ]
 
 
 def _seconds(rows: Sequence[Row]) -> list[str]:
@@ -321,8 +320,8 @@ def _gradient_cost(rows: Sequence[Row]) -> list[str]:
     ratio = least["gradients"] / least["values"]
     return [
         "",
-        f"A gradient of objective and limits takes {ratio:.1f} times the processor time",
-        "of their values, each at its best number of lanes.",
+        f"A gradient of objective and limits takes {ratio:.1f} times the processor",
+        "time of their values, each at its best number of lanes.",
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from codesign.app.calibrate import calibrate
 from codesign.app.compare import compare
 from codesign.app.doctor import doctor
 from codesign.app.errors import guarded, stop_on_signals
@@ -39,6 +40,7 @@ COMMANDS = (
     rerun,
     merge,
     validate,
+    calibrate,
     presets,
     init,
     report,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from codesign.config.records import ValueInfo
     from codesign.report.tables import Table
 
-KINDS = ("chips", "models", "stacks", "studies", "technology")
+KINDS = ("calibration", "chips", "models", "stacks", "studies", "technology")
 What = Annotated[
     str | None,
     typer.Argument(
@@ -123,7 +123,7 @@ def _show(kind: str, name: str, *, as_json: bool) -> None:
     from codesign.app.output import console, print_json, show_table
     from codesign.config.catalogue import find_preset
 
-    if kind == "studies":
+    if kind in ("studies", "calibration"):
         text = find_preset(kind, name).read_text(encoding="utf-8")
         if as_json:
             print_json({"name": name, "text": text})

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from codesign.optimize.result import Binding, Result
 from codesign.report.breakdown import levers
+from codesign.report.confidence import confidence_table
 from codesign.report.tables import (
     Table,
     comparison_table,
@@ -29,6 +30,7 @@ def result_tables(result: Result) -> Iterator[Table]:
     if len(result.rungs) > FEWEST_RUNGS:
         yield ladder_table(result)
     yield comparison_table(result)
+    yield confidence_table(result)
     yield variables_table(result)
     if result.evidence is not None:
         yield binding_table(result)

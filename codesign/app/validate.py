@@ -1,11 +1,17 @@
 """``codesign validate``: how wrong is the model on measured serving runs?"""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from codesign.app.flags import Json
+
+if TYPE_CHECKING:
+    from codesign.calibrate.deltas import Delta
+    from codesign.report.tables import Table
 
 Rows = Annotated[
     Path,
@@ -36,11 +42,21 @@ PredictionsFile = Annotated[
 ]
 
 
+Deltas = Annotated[
+    bool,
+    typer.Option(
+        "--deltas",
+        help="Also score the ratio between runs that differ in one thing.",
+    ),
+]
+
+
 def validate(
     *,
     rows: Rows,
     models: Models = None,
     predictions: PredictionsFile = None,
+    with_deltas: Deltas = False,
     as_json: Json = False,
 ) -> None:
     """Score the model on measured serving runs, by chip and kind of model.
@@ -53,7 +69,14 @@ def validate(
     from codesign.app.start import start_jax
 
     start_jax()
-    from codesign.app.output import print_json, versions, write_whole
+    from codesign.app.output import (
+        console,
+        print_json,
+        show_table,
+        versions,
+        write_whole,
+    )
+    from codesign.calibrate.deltas import deltas
     from codesign.calibrate.validate import (
         report_dict,
         report_text,
@@ -66,7 +89,34 @@ def validate(
     found = run(rows, models)
     if predictions is not None:
         write_whole(predictions, lambda part: write_predictions(found, part))
+    pairs = deltas(found.predictions) if with_deltas else ()
     if as_json:
-        print_json({**report_dict(found), "versions": versions()})
-    else:
-        typer.echo(report_text(found))
+        listed = {"deltas": [asdict(pair) for pair in pairs]} if with_deltas else {}
+        print_json({**report_dict(found), **listed, "versions": versions()})
+        return
+    typer.echo(report_text(found))
+    if with_deltas:
+        show_table(console(), _delta_table(pairs))
+
+
+def _delta_table(pairs: Sequence["Delta"]) -> "Table":
+    from codesign.calibrate.validate import HEADINGS
+    from codesign.report.tables import Table
+    from codesign.report.texts import number, percent
+
+    return Table(
+        "Ratios between runs that differ in one thing",
+        ("change", "metric", "pairs", "measured", "predicted", "median error"),
+        tuple(
+            (
+                pair.change,
+                HEADINGS[pair.metric],
+                str(pair.pairs),
+                number(pair.measured),
+                number(pair.predicted),
+                percent(pair.error),
+            )
+            for pair in pairs
+        ),
+        note="Error is |ln(predicted ratio / measured ratio)|.",
+    )

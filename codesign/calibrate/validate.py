@@ -17,7 +17,9 @@ from codesign.calibrate.groups import (
     group_scores,
     metric_error,
 )
+from codesign.calibrate.intervals import stack_intervals
 from codesign.calibrate.predict import Prediction, predict_rows
+from codesign.calibrate.runs import stack_of
 from codesign.config.rows import (
     MeasuredRow,
     RowFault,
@@ -35,6 +37,13 @@ HEADINGS = {
     "energy_per_token": "J/token",
 }
 MILLISECONDS = 1e3
+COLUMNS = {
+    "pred_itl_ms": ("inter_token_latency", MILLISECONDS),
+    "pred_step_ms": ("step_time", MILLISECONDS),
+    "pred_power_w": ("power", 1.0),
+    "pred_j_per_token": ("energy_per_token", 1.0),
+}
+"""Column in the units of the measured rows, its metric and scale."""
 SHOWN_FAULTS = 5
 
 
@@ -88,8 +97,11 @@ def report_dict(report: Report) -> dict[str, Any]:
 def write_predictions(report: Report, path: str | Path) -> None:
     """Write measured values, predictions and errors of every row to a CSV file.
 
-    One line per row, SI units; a row that was not predicted has its message in
-    the column ``fault``.
+    One line per input row in the same order; a row that was not predicted has its
+    message in the column ``fault``. ``pred_itl_ms``, ``pred_step_ms``,
+    ``pred_power_w`` (all chips) and ``pred_j_per_token`` are in the units of the
+    input, ``_lo`` and ``_hi`` the ends of the 80 % interval of a measurement;
+    other columns are in SI units.
     """
     lines = [_prediction_cells(p) for p in report.predictions]
     empty = dict.fromkeys(lines[0], "")
@@ -99,19 +111,21 @@ def write_predictions(report: Report, path: str | Path) -> None:
 
 def score_rows(report: Report) -> list[list[str]]:
     """The scorecard as cells, header first: MAPE / median / bias in percent."""
-    metrics = list(METRICS)
-    header = ["chip", "models", "rows", *(HEADINGS[name] for name in metrics)]
+    header = ["chip", "models", "rows", *(HEADINGS[name] for name in METRICS)]
+    cells = score_cells(report.groups)
+    chips = [_chip_cell(group) for group in report.groups]
+    return [header, *([chip, *row] for chip, row in zip(chips, cells, strict=True))]
+
+
+def score_cells(groups: Sequence[Group]) -> list[list[str]]:
+    """Kind of model, number of rows and score of every metric, group by group."""
     return [
-        header,
-        *(
-            [
-                _chip_cell(group),
-                group.kind,
-                str(group.rows),
-                *(_score_cell(group, name) for name in metrics),
-            ]
-            for group in report.groups
-        ),
+        [
+            group.kind,
+            str(group.rows),
+            *(_score_cell(group, name) for name in METRICS),
+        ]
+        for group in groups
     ]
 
 
@@ -223,7 +237,19 @@ def _prediction_cells(p: Prediction) -> dict[str, object]:
         values[f"predicted_{name}"] = getattr(p, name)
         values[f"error_{name}"] = metric_error(p, name)
     values["memory_fraction"] = p.memory_fraction
-    return {**values, "fault": ""}
+    return {**_input_units(p), **values, "fault": ""}
+
+
+def _input_units(p: Prediction) -> dict[str, object]:
+    """Predictions with their intervals, in the units of the measured columns."""
+    known = stack_intervals(stack_of(p.row.chip, p.row.framework))
+    cells: dict[str, object] = {}
+    for column, (metric, scale) in COLUMNS.items():
+        value = getattr(p, metric) * scale
+        value *= p.row.num_chips if metric == "power" else 1.0
+        low, high = known[metric].around(value)
+        cells |= {column: value, f"{column}_lo": low, f"{column}_hi": high}
+    return cells
 
 
 def _without_nan(tree: Any) -> Any:

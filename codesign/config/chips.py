@@ -31,6 +31,7 @@ from codesign.core.quantities import (
     Bytes,
     BytesPerSecond,
     Count,
+    Factor,
     FlopPerSecond,
     Fraction,
     Meters,
@@ -70,9 +71,9 @@ KIND_FILES = {"style": "styles", "memory": "memory", "link": "links"}
 class Datasheet(Record):
     """Parameters of a chip as datasheets state them, rates dense and per package.
 
-    The three rates of 8 and 4 bit and the shares of SRAM may be left out: a
-    format without hardware repeats the rate of the next wider one, the shares
-    are those of the style.
+    Rates of 8 and 4 bit, spares and the shares of SRAM may be left out: a format
+    without hardware repeats the rate of the next wider one, no spares are 1, the
+    shares are those of the style.
     """
 
     node: Meters
@@ -82,6 +83,7 @@ class Datasheet(Record):
     peak_compute_8bit: FlopPerSecond
     peak_compute_4bit: FlopPerSecond
     num_extra_formats: Count
+    spare_factor: Factor
     dies: Count
     stacks: Count
     stack_capacity: Bytes
@@ -99,6 +101,7 @@ OPTIONAL = {
     "peak_compute_8bit",
     "peak_compute_4bit",
     "num_extra_formats",
+    "spare_factor",
     "tile_fraction",
     "weight_fraction",
     "kv_fraction",
@@ -279,6 +282,7 @@ def _compute(sheet: dict[str, Any]) -> Compute:
         rate_8bit=rate_8bit,
         rate_4bit=rate_4bit,
         num_extra_formats=sheet.get("num_extra_formats", 0.0),
+        spare_factor=sheet.get("spare_factor", 1.0),
     )
 
 

@@ -31,6 +31,7 @@ _FORMATS = {
     "scale_bits",
     "training_tokens",
     "num_ffn_layers",
+    "chunked_attention",
 }
 _EXPERTS = {"num_active_experts", "expert_size", "shared_size", "num_dense_layers"}
 _WINDOWS = {"num_window_layers", "window_size"}
@@ -56,6 +57,8 @@ _ORDERED = (
     ("num_active_experts", "num_experts"),
 )
 
+CHUNKED = ("llama-4", "llama4")
+"""Families whose windows are chunks; the table of models has no column for it."""
 DELTA_HEAD_SIZE = 128.0
 """Key and value width of one Gated DeltaNet head (Qwen3-Next, Qwen3.5 configs)."""
 CONVOLUTION_SIZE = 4.0
@@ -140,6 +143,7 @@ def model_from_row(row: Mapping[str, str]) -> Transformer:
         "tied_embeddings": columns["tied_embeddings"],
         "num_window_layers": columns["window_layers"],
         "window_size": columns["window"],
+        "chunked_attention": float(any(x in row["arch"].casefold() for x in CHUNKED)),
         "latent_fraction": float(row["attention"].strip().casefold() == "mla"),
     }
     if experts:

@@ -4,6 +4,7 @@
 base law, surcharge scales derived from the laws themselves.
 """
 
+import math
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,25 +12,30 @@ import jax
 import jax.numpy as jnp
 
 from codesign.config.catalogue import presets_directory
-from codesign.config.records import build_record
+from codesign.config.recipe import ROUNDED, Recipe, apply_recipe, read_methods
+from codesign.config.records import ValueInfo, build_record, read_values
 from codesign.config.yaml import Problems, problems_of, read_yaml
 from codesign.core.checks import check_x64
 from codesign.core.errors import InputError
-from codesign.core.quantities import Count, Tokens
 from codesign.core.record import Record
 from codesign.quality.constants import (
+    Anchor,
     AttentionConstants,
     Curve,
     ExpertConstants,
     Head,
     Laws,
+    LawSpread,
     Limits,
     PrecisionConstants,
     QualityConstants,
     Repetition,
     ShapeConstants,
+    TextConstants,
+    TrainedConstants,
     VocabularyConstants,
 )
+from codesign.quality.ensemble import Draws, Spread, build_draws
 from codesign.quality.laws import dense_gap
 
 _R = TypeVar("_R", bound=Record)
@@ -43,20 +49,21 @@ SECTIONS: dict[str, type[Record]] = {
     "vocabulary": VocabularyConstants,
     "precision": PrecisionConstants,
     "limits": Limits,
+    "text": TextConstants,
+    "trained": TrainedConstants,
 }
-KEYS = ("laws", "surcharge_anchor", "mmlu", *SECTIONS)
+NORMAL, LOGNORMAL = "normal", "lognormal"
+SPREAD_FORM = "a spread needs low < high, and note: normal or lognormal."
+KEYS = ("laws", "law_spread", "surcharge_anchor", "mmlu", "methods", *SECTIONS)
 
 
-class _Anchor(Record):
-    """Two dense models whose gap says how large a nat is under a law."""
-
-    small: Count
-    large: Count
-    tokens: Tokens
-
-
-def load_quality_constants(path: Path | None = None) -> QualityConstants:
+def load_quality_constants(
+    path: Path | None = None, *, recipe: Recipe = ROUNDED
+) -> QualityConstants:
     """Constants of the quality law, the shipped ones or those of a file.
+
+    The recipe says how models got their formats; it holds for model and
+    reference alike.
 
     Weights of the laws are divided by their sum. The first law of the file is
     the one in whose nats surcharges are calibrated.
@@ -70,6 +77,93 @@ def load_quality_constants(path: Path | None = None) -> QualityConstants:
         >>> load_quality_constants().laws.size_exponent.shape
         (4,)
     """
+    data, problems = _read_file(path)
+    constants = _read_constants(data, problems)
+    return apply_recipe(constants, recipe, methods=read_methods(data, problems))
+
+
+def _read_constants(data: dict[str, Any], problems: Problems) -> QualityConstants:
+    """Constants with every section, whatever the recipe."""
+    sections: dict[str, Any] = {
+        name: _section(kind, data[name], name=name, problems=problems)
+        for name, kind in SECTIONS.items()
+    }
+    anchor = _read_anchor(data, problems)
+    laws = _scale_laws(_read_laws(data["laws"], problems), anchor)
+    mmlu = _read_head(data["mmlu"], laws, names=list(data["laws"]), problems=problems)
+    problems.raise_if_any()
+    return QualityConstants(laws=laws, mmlu=mmlu, **sections)
+
+
+def load_quality_draws(
+    path: Path | None = None, *, count: int, recipe: Recipe = ROUNDED
+) -> Draws:
+    """Draws of the constants of a file, a power of two of them, always the same.
+
+    Raises:
+        InputError: with file and line of every unknown, missing or bad entry.
+
+    Example:
+        >>> import codesign.core.checks
+        >>> codesign.core.checks.enable_x64()
+        >>> load_quality_draws(count=256).constants.precision.text_factor.shape
+        (256,)
+    """
+    data, problems = _read_file(path)
+    constants = _read_constants(data, problems)
+    draws = build_draws(constants, load_quality_spread(path), count=count)
+    methods = read_methods(data, problems)
+    chosen = apply_recipe(draws.constants, recipe, methods=methods)
+    return draws.replace(constants=chosen)
+
+
+def load_quality_spread(path: Path | None = None) -> Spread:
+    """How uncertain each constant is, by the ``low`` and ``high`` of its entry.
+
+    Raises:
+        InputError: with file and line of every unknown, missing or bad entry.
+    """
+    data, problems = _read_file(path)
+    paths: list[str] = []
+    deviations: list[float] = []
+    lognormal: list[bool] = []
+    for section, kind in SECTIONS.items():
+        infos = read_values(kind, data[section], problems=problems, prefix=section)
+        for name, info in infos.items():
+            if info.low is None and info.high is None:
+                continue
+            found = _deviation(info)
+            if found is None:
+                problems.add(f"{section}.{name}", SPREAD_FORM)
+                continue
+            paths.append(f"{section}.{name}")
+            deviations.append(found)
+            lognormal.append(info.note == LOGNORMAL)
+    law = _section(LawSpread, data["law_spread"], name="law_spread", problems=problems)
+    anchor = _read_anchor(data, problems)
+    problems.raise_if_any()
+    return Spread(
+        paths=tuple(paths),
+        deviations=tuple(deviations),
+        lognormal=tuple(lognormal),
+        law=law,
+        anchor=anchor,
+    )
+
+
+def _deviation(info: ValueInfo) -> float | None:
+    """One standard deviation of a value or of its logarithm; None if unclear."""
+    if info.low is None or info.high is None or not info.low < info.high:
+        return None
+    if info.note == NORMAL:
+        return (info.high - info.low) / 2.0
+    if info.note == LOGNORMAL and info.low > 0:
+        return math.log(info.high / info.low) / 2.0
+    return None
+
+
+def _read_file(path: Path | None) -> tuple[dict[str, Any], Problems]:
+    """Content of the file with sources inherited, its sections checked."""
     check_x64()
     document = read_yaml(path or presets_directory() / "quality" / "constants.yaml")
     problems = problems_of(document)
@@ -79,17 +173,12 @@ def load_quality_constants(path: Path | None = None) -> QualityConstants:
             problems.unknown_key(key, list(KEYS))
     problems.missing_keys("", [key for key in KEYS if key not in data])
     problems.raise_if_any()
-    sections: dict[str, Any] = {
-        name: _section(kind, data[name], name=name, problems=problems)
-        for name, kind in SECTIONS.items()
-    }
-    anchor = _section(
-        _Anchor, data["surcharge_anchor"], name="surcharge_anchor", problems=problems
-    )
-    laws = _scale_laws(_read_laws(data["laws"], problems), anchor)
-    mmlu = _read_head(data["mmlu"], laws, names=list(data["laws"]), problems=problems)
-    problems.raise_if_any()
-    return QualityConstants(laws=laws, mmlu=mmlu, **sections)
+    return data, problems
+
+
+def _read_anchor(data: dict[str, Any], problems: Problems) -> Anchor:
+    given = data["surcharge_anchor"]
+    return _section(Anchor, given, name="surcharge_anchor", problems=problems)
 
 
 def inherit_sources(data: dict[str, Any]) -> dict[str, Any]:
@@ -167,7 +256,7 @@ def _read_head(
     return Head(laws=_normalise(own), curve=curve)
 
 
-def _scale_laws(laws: Laws, anchor: _Anchor) -> Laws:
+def _scale_laws(laws: Laws, anchor: Anchor) -> Laws:
     """The laws with the scale that carries the first one's nats into theirs."""
     gap = dense_gap(laws, small=anchor.small, large=anchor.large, tokens=anchor.tokens)
     return laws.replace(delta_scale=gap / gap[0])

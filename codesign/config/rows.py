@@ -24,6 +24,21 @@ from codesign.core.quantities import (
 )
 
 ROW_COLUMNS = ("arch", "gpu", "num_gpus", "batch", "input_len", "output_len")
+OTHER_NAMES = {
+    "isl": "input_len",
+    "osl": "output_len",
+    "tp": "attn_tp",
+    "concurrency": "batch",
+    "tpot_ms": "itl_ms",
+}
+"""Columns of tables of latency at fixed lengths, which hold a mean TPOT."""
+PRECISIONS = {
+    "bf16": ("16", "bf16"),
+    "fp16": ("16", "fp16"),
+    "fp8": ("8", "fp8"),
+    "fp4": ("4.5", "fp4"),
+}
+"""Weight bits, scales of blocks of 16 included, and activations by name."""
 MILLISECOND = 1e-3
 STATIONARY_SHARE = 0.5  # of the size-biased output length: the mean age of a sequence
 
@@ -43,7 +58,8 @@ class MeasuredRow:
     ``batch`` and ``prefills_per_step`` count all replicas together; ``age`` is
     the mean number of tokens that a running sequence has generated so far;
     ``power`` is per chip. ``median_latency`` tells whether the inter-token
-    latency is a median over tokens or a mean with prefill included.
+    latency is a median over tokens or a mean with prefill included;
+    ``framework`` is the name and version of the serving software.
     """
 
     line: int
@@ -52,6 +68,7 @@ class MeasuredRow:
     task: str
     chip: str
     flag: str
+    framework: str
     num_chips: Count
     tensor_parallel: Count
     data_parallel: Count
@@ -88,7 +105,9 @@ def read_rows(path: str | Path) -> RowFile:
 
     Columns are those of ``serving.csv`` of the measured data; needed are
     ``arch``, ``gpu``, ``num_gpus``, ``batch``, ``input_len`` and ``output_len``.
-    Left out or empty, the load is that of steady state: age = half the
+    Tables of latency at fixed lengths name them ``isl``, ``osl``, ``concurrency``,
+    ``tp`` and ``tpot_ms``, with ``precision`` for the widths. Left out or empty,
+    the load is that of steady state: age = half the
     size-biased output length, batch / output length prompts per step, none of
     them repeated; parallelism is tensor parallelism over all chips.
 
@@ -99,7 +118,7 @@ def read_rows(path: str | Path) -> RowFile:
     faults: list[RowFault] = []
     for line, cells in _read_csv(path, needed=ROW_COLUMNS):
         try:
-            rows.append(_measured_row(line, cells))
+            rows.append(_measured_row(line, _common_names(cells)))
         except InputError as error:
             faults.append(RowFault(line=line, message=str(error)))
     return RowFile(rows=tuple(rows), faults=tuple(faults))
@@ -136,17 +155,26 @@ def _read_csv(
         raise InputError(f"{given}: no such file.")
     with given.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, restval="")
-        missing = [name for name in needed if name not in (reader.fieldnames or ())]
+        columns = {OTHER_NAMES.get(name, name) for name in reader.fieldnames or ()}
+        missing = [name for name in needed if name not in columns]
         if missing:
             raise InputError(
                 f"{given}:1  columns are missing: {', '.join(missing)}. The first "
                 "line must name the columns; see docs/theory/validation.md."
             )
         for cells in reader:
-            yield (
-                reader.line_num,
-                {k: v.strip() for k, v in cells.items() if isinstance(v, str)},
-            )
+            texts = {k: v.strip() for k, v in cells.items() if isinstance(v, str)}
+            yield reader.line_num, texts
+
+
+def _common_names(cells: Mapping[str, str]) -> dict[str, str]:
+    """Cells under the names of serving runs, for either kind of table."""
+    named = {OTHER_NAMES.get(name, name): text for name, text in cells.items()}
+    if "tpot_ms" in cells:
+        named.setdefault("itl_kind", "mean_tpot")
+    if cells.get("precision") in PRECISIONS and "weight_bits" not in cells:
+        named["weight_bits"], named["act_precision"] = PRECISIONS[cells["precision"]]
+    return named
 
 
 class _Cells:
@@ -204,6 +232,7 @@ def _measured_row(line: int, cells: Mapping[str, str]) -> MeasuredRow:
         task=read.text("task"),
         chip=read.text("gpu"),
         flag=read.text("quality_flag"),
+        framework=" ".join([read.text("framework"), read.text("framework_version")]),
         num_chips=chips,
         tensor_parallel=tensor,
         data_parallel=replicas,

@@ -30,6 +30,8 @@ from codesign.config.overrides import (
     split_assignment,
     unknown_parameter,
 )
+from codesign.config.quality import load_quality_constants
+from codesign.config.recipe import ROUNDED, Recipe, read_recipe, read_reference
 from codesign.config.sweep import Axis, Plan, read_plan
 from codesign.config.units import format_quantity, parse_quantity
 from codesign.config.yaml import Problems, read_yaml
@@ -39,6 +41,8 @@ from codesign.core.paths import get_path, nearest, path_units
 from codesign.core.quantities import Unit
 from codesign.cost.limits import Limits
 from codesign.cost.record import Cost
+from codesign.model.transformer import Transformer
+from codesign.quality.ensemble import Paired
 from codesign.quality.evaluate import Quality
 from codesign.quality.validity import Validity
 from codesign.serving.design import Design
@@ -54,7 +58,10 @@ STUDY_KEYS = (
     "subject_to",
     "off",
     "search",
+    "recipe",
+    "reference",
     "sweep",
+    "budget",
 )
 REQUEST_KEYS = tuple(n for n, p in PLACES.items() if p.startswith("request."))
 BASELINE_KEYS = (
@@ -74,21 +81,27 @@ ABBREVIATIONS = {
     "cost": "usd_per_token",
     "quality": "quality.gap",
 }
+BUDGETS = ("tokens", "compute")
 SEARCH_KEYS = ("starts", "seed")
 OBJECTIVE = "energy_per_token_server"
 _NO_ARGUMENT = ("tune", "set")
 EXAMPLE_STUDY = "joint_chat.yaml"
 
 _LIMIT = re.compile(r"(\S+)\s*(<=|>=)\s*(\S.*)")
+_QUANTILE = re.compile(r".*\S at \S+")
 _LIMIT_FORMS = (
     "Write metric <= value or metric >= value, where value is a number with unit, "
-    "baseline, a path of the design, or a number times one of the last two."
+    "baseline, a path of the design, or a number times one of the last two; "
+    "a limit on quality may end in at 0.9, the share of draws in which it holds."
 )
 
 
 @dataclass(frozen=True)
 class Limit:
-    """metric <= or >= value, factor * metric of the baseline, or factor * path."""
+    """metric <= or >= value, factor * metric of the baseline, or factor * path.
+
+    With a ``quantile`` the limit holds in that share of the quality draws.
+    """
 
     metric: str
     sense: str
@@ -97,6 +110,7 @@ class Limit:
     factor: float = 1.0
     baseline: bool = False
     path: str | None = None
+    quantile: float | None = None
 
 
 @dataclass(frozen=True)
@@ -113,8 +127,10 @@ class Study:
 
     ``tune`` holds path prefixes of the variables that the baseline may tune,
     ``off`` the names of always-on limits that are switched off, ``resolved``
-    the content of the file with every default filled in. A study that only
-    sweeps may have no ``free`` variables; ``sweep`` holds its points.
+    the content of the file with every default filled in but for recipe,
+    reference and budget, which stand there only where the file names them. A
+    study that only sweeps may have no ``free`` variables; ``sweep`` holds its
+    points.
     """
 
     name: str
@@ -129,6 +145,22 @@ class Study:
     search: Search = Search()
     resolved: dict[str, Any] = field(default_factory=dict[str, Any])
     sweep: Plan | None = None
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the models of the study get their formats."""
+        return read_recipe(self.resolved.get("recipe"), Problems())
+
+    @property
+    def equal_compute(self) -> bool:
+        """Whether models are trained with the reference's compute, not its tokens."""
+        return self.resolved.get("budget") == "compute"
+
+    @property
+    def reference(self) -> Transformer:
+        """The model that quality is relative to, the baseline's unless named."""
+        found = read_reference(self.resolved.get("reference"), Problems())
+        return self.baseline.model if found is None else found
 
 
 def load_study(path: str | Path, *, overrides: Sequence[str] = ()) -> Study:
@@ -279,6 +311,7 @@ class _Reader:
         objective = str(self.data.get("minimize", "" if searched else OBJECTIVE))
         minimize = read_objective(objective, problems=self.problems)
         tune, off, search = self._tune(), self._off(), self._search()
+        judged = self._judged()
         if self.problems.found or baseline is None:
             return None
         study = Study(
@@ -294,7 +327,7 @@ class _Reader:
             search=search,
             sweep=plan,
         )
-        return replace(study, resolved=_resolved(study, given))
+        return replace(study, resolved={**_resolved(study, given), **judged})
 
     def _plan(self) -> Plan | None:
         if "sweep" not in self.data:
@@ -419,6 +452,32 @@ class _Reader:
                 self.problems.add("off", message)
         return tuple(dict.fromkeys(names))
 
+    def _judged(self) -> dict[str, Any]:
+        """What the file says of recipe, reference and budget, paths made whole."""
+        names = ("recipe", "reference", "budget")
+        found = {name: self.data[name] for name in names if name in self.data}
+        if found.get("budget", BUDGETS[0]) not in BUDGETS:
+            allowed = " or ".join(BUDGETS)
+            self.problems.add("budget", f"{found['budget']!r} is not {allowed}.")
+        if "budget" in found and "model.training_tokens" in self._section("free"):
+            message = "training tokens cannot be free under a budget; drop one."
+            self.problems.add("budget", message)
+        reference, folder = found.get("reference"), self.file.resolve().parent
+        if isinstance(reference, str):
+            reference = {"model": reference}
+        if isinstance(reference, dict) and isinstance(reference.get("model"), str):
+            whole = str(locate(reference["model"], folder))
+            found["reference"] = {**reference, "model": whole}
+        read_reference(found.get("reference"), self.problems)
+        recipe = read_recipe(found.get("recipe"), self.problems)
+        if recipe != ROUNDED and not self.problems.found:
+            try:
+                load_quality_constants(recipe=recipe)
+            except InputError as error:
+                where, _, message = str(error).partition(": ")
+                self.problems.add(where, message)
+        return found
+
     def _search(self) -> Search:
         section = self._section("search")
         self._check_keys("search", section, known=SEARCH_KEYS)
@@ -458,7 +517,17 @@ def read_limit(text: str, *, place: str, problems: Problems) -> Limit | None:
         message = f"{metric} is always on; to switch it off: off: [{off}]."
         problems.add(place, message)
         return None
-    limit = Limit(metric, sense, text)
+    return _right_side(
+        Limit(metric, sense, text), right, place=place, problems=problems
+    )
+
+
+def _right_side(
+    limit: Limit, right: str, *, place: str, problems: Problems
+) -> Limit | None:
+    """The limit with what stands on the right of its sign."""
+    if _QUANTILE.fullmatch(right) is not None:
+        return _at_quantile(limit, right, place=place, problems=problems)
     reference = FACTOR_AND_PATH.fullmatch(right)
     if reference is None:
         return _fixed(limit, right, place=place, problems=problems)
@@ -468,6 +537,29 @@ def read_limit(text: str, *, place: str, problems: Problems) -> Limit | None:
     if reference[2] == "baseline":
         return replace(limit, baseline=True)
     return _relative(limit, reference[2], place=place, problems=problems)
+
+
+def _at_quantile(
+    limit: Limit, right: str, *, place: str, problems: Problems
+) -> Limit | None:
+    """A limit on quality that holds in a share of the draws of its constants."""
+    value, _, level = right.rpartition(" at ")
+    drawn = [f"quality.{name}" for name in Paired.__dataclass_fields__]
+    if limit.metric not in drawn:
+        allowed = ", ".join(drawn)
+        message = f"{limit.metric} has no draws; only {allowed} may be held at a share."
+        problems.add(place, message)
+        return None
+    try:
+        share = parse_quantity(level, Unit("1"), name=place)
+    except UnitError:
+        share = math.nan
+    if not 0.0 < share < 1.0:
+        message = f'"at {level}": expected a share of draws between 0 and 1.'
+        problems.add(place, message)
+        return None
+    sure = replace(limit, quantile=share)
+    return _fixed(sure, value.strip(), place=place, problems=problems)
 
 
 def _metric_unit(name: str, *, place: str, problems: Problems) -> Unit | None:

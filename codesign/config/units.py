@@ -294,5 +294,6 @@ def _plain(number: float) -> str:
 
 def _short(number: float, digits: int) -> str:
     if _SHORTEST_LONG <= abs(number) < _LONGEST:
-        return f"{number:.0f}"
+        decimals = max(0, digits - len(f"{abs(number):.0f}"))
+        return f"{number:.{decimals}f}"
     return f"{number:.{digits}g}"

@@ -4,8 +4,10 @@ Path -> plain Python data with the line of every dotted path. Problems of a
 file are collected and raised together, one per line.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +151,13 @@ def _item(node: Any, key: Any, *, path: str, lines: dict[str, int]) -> Any:
     if place is not None:
         lines[below] = int(place[0]) + 1
     return _plain(node[key], path=below, lines=lines)
+
+
+def yaml_text(data: Mapping[str, Any]) -> str:
+    """Plain data as YAML text, block style, keys in their order."""
+    writer = YAML()
+    writer.default_flow_style = False
+    writer.width = 4096
+    stream = StringIO()
+    writer.dump(dict(data), stream)
+    return stream.getvalue()

@@ -5,7 +5,7 @@ Traffic of the rows, chip, operating point and duration -> joules by component.
 
 import jax.numpy as jnp
 
-from codesign.core.quantities import Joules, Seconds
+from codesign.core.quantities import Factor, Joules, Seconds
 from codesign.core.record import Record
 from codesign.core.smooth import Sharpness
 from codesign.cost.roofline import OperatorTime, Traffic, row_mac_energy
@@ -50,14 +50,16 @@ def row_energy(
 ) -> RowEnergy:
     """Dynamic energy of every row: one byte, one path.
 
-    compute = (macs + idle (padded - macs)) e_mac(format) (V / V_op)^2
-    dram = D e_device;  path = D e_path (V / V_op)^2;  sram = S e_resident
+    compute = k_c (macs + idle (padded - macs)) e_mac(format) (V / V_op)^2
+    dram = k_t D e_device;  path = k_t D e_path (V / V_op)^2;  sram = S e_resident
     link = message bytes e_link;  vector = V / 2 e_mac(16 bit)
 
     Assumes: a vector FLOP costs as much as half a 16-bit MAC.
     Source: docs/theory/energy.md.
     """
     chip, done, swing = design.chip, traffic.work, point.dynamic_factor
+    stack = design.stack
+    moved = stack.traffic_energy_factor * traffic.dram_bytes
     per_mac = row_mac_energy(
         built,
         step,
@@ -68,11 +70,11 @@ def row_energy(
     idle = chip.style.idle_lane_fraction * (done.padded_macs - done.macs)
     vector_mac = built.mac_energy_16bit + built.delivery_energy * 16.0
     return RowEnergy(
-        compute=(done.macs + idle) * per_mac * swing,
+        compute=stack.compute_energy_factor * (done.macs + idle) * per_mac * swing,
         vector=done.vector_flops / 2 * vector_mac * swing,
         sram=traffic.resident_bytes * built.resident_energy * swing,
-        dram=traffic.dram_bytes * built.dram_energy,
-        path=traffic.dram_bytes * built.path_energy * swing,
+        dram=moved * built.dram_energy,
+        path=moved * built.path_energy * swing,
         link=done.message_bytes * chip.link.energy,
     )
 
@@ -85,10 +87,11 @@ def energy_bill(
     point: OperatingPoint,
     passes: Seconds,
     duration: Seconds,
+    activity: Factor,
 ) -> EnergyBill:
     """Joules of one chip during a step that lasts ``duration``.
 
-    E = passes sum(rows) + P_active (V / V_op)^2 f / f_op t_busy
+    E = passes sum(rows) + k_a P_active (V / V_op)^2 f / f_op t_busy
         + (P_static V / V_op + P_memory) t
 
     ``passes`` micro-batches go through the chip's stage in that time.
@@ -103,6 +106,6 @@ def energy_bill(
         dram=passes * jnp.sum(rows.dram),
         path=passes * jnp.sum(rows.path),
         link=passes * jnp.sum(rows.link),
-        active=built.active_power * swing * busy,
+        active=activity * built.active_power * swing * busy,
         static=static * duration,
     )

@@ -54,6 +54,7 @@ def step_time(
     host = (
         layers * stack.layer_time
         + expert_layers * stack.expert_layer_time
+        + layers * design.model.chunked_attention * stack.chunked_layer_time
         + stack.step_time
         + part.sequences * stack.sequence_time
     )

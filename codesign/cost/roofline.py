@@ -178,6 +178,7 @@ def _format_factor(design: Design, step: Step) -> Scalar:
         at_16=stack.time_factor_16bit,
     )
     caches = kind_column(KINDS, "cache")
+    low = low * (1 + kind_column(KINDS, "expert") * (stack.expert_factor - 1))
     return weights * low + caches * stack.attention_factor + (1 - weights - caches)
 
 

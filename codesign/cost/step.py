@@ -93,6 +93,7 @@ def step_detail(
         point=point,
         passes=done.step.shard.microbatches,
         duration=duration,
+        activity=design.stack.active_power_factor,
     )
     energy = total(joules)
     cost = StepCost(

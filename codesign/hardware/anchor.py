@@ -10,7 +10,7 @@ from jax import Array
 from codesign.core.quantities import JoulesPerMac, Scalar
 from codesign.core.solve import bisect
 from codesign.hardware.chip import Anchor, Chip, Published
-from codesign.hardware.silicon import Silicon, silicon
+from codesign.hardware.silicon import Silicon, silicon, sram_bandwidth_limit
 from codesign.hardware.voltage import operating_point
 from codesign.technology.constants import Technology
 
@@ -43,7 +43,7 @@ def anchor_chip(chip: Chip, published: Published, *, technology: Technology) -> 
     anchor = chip.anchor.replace(area=_residual(published.area, derived.area))
     chip = chip.replace(anchor=anchor)
     sized = silicon(chip, technology)
-    limit = technology.sram.bandwidth_fraction * chip.sram.capacity * sized.clock
+    limit = sram_bandwidth_limit(chip, technology, clock=sized.clock)
     anchor = anchor.replace(
         static_power=_residual(
             published.static_power - sized.memory_power, sized.static_power

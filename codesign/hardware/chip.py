@@ -33,12 +33,17 @@ from codesign.core.record import Record
 class Style(Record):
     """Constants of a style of architecture (GPU, systolic, static, many-core).
 
+    Clock and static power hold at ``reference_voltage``, static power also at
+    ``reference_node``.
+
     ``delivery_energy`` is what one bit of operand costs on its way into a
     multiply-accumulate at N7; ``path_energy`` what one byte costs between the
-    DRAM pins and the operand latch.
+    DRAM pins and the operand latch. ``interface_area`` is what each die spends on
+    its host interface or on links to the other dies of its package.
     """
 
     reference_clock: PerSecond
+    reference_node: Meters
     reference_voltage: Volts
     min_voltage: Volts
     threshold_voltage: Volts
@@ -49,6 +54,7 @@ class Style(Record):
     static_power_density: WattsPerSquareMeter
     active_power_density: WattsPerSquareMeter
     area_efficiency: Fraction
+    interface_area: SquareMeters
     idle_lane_fraction: Fraction
     tile_rows: Count
     tile_cols: Count
@@ -63,12 +69,15 @@ class Compute(Record):
 
     ``rate_8bit`` and ``rate_4bit`` are peak rates relative to 16 bit; a format
     without hardware support repeats the rate of the next wider one.
+    ``spare_factor`` is what the die carries over what is enabled, of units with
+    their SRAM (144 over 132 multiprocessors on an H100).
     """
 
     macs: Macs
     rate_8bit: Factor
     rate_4bit: Factor
     num_extra_formats: Count
+    spare_factor: Factor
 
 
 class Sram(Record):

@@ -81,11 +81,8 @@ def silicon(
     area = jnp.exp(anchor.area) * sum(parts)
     die_area = area / chip.dies
     yielded = die_yield(chip, technology, die_area=die_area)
-    limit = (
-        technology.sram.bandwidth_fraction
-        * chip.sram.capacity
-        * clock
-        * jnp.exp(anchor.sram_bandwidth)
+    limit = sram_bandwidth_limit(chip, technology, clock=clock) * jnp.exp(
+        anchor.sram_bandwidth
     )
     return Silicon(
         clock=clock,
@@ -135,17 +132,32 @@ def chip_clock(chip: Chip) -> PerSecond:
     )
 
 
+def sram_bandwidth_limit(
+    chip: Chip, technology: Technology, *, clock: PerSecond
+) -> BytesPerSecond:
+    """Bandwidth that SRAM of this size offers, B = S f (b (1 - phi) + b_fast phi).
+
+    More of it takes more capacity, a higher clock, or larger cells: fast banks
+    need three times the area of bulk.
+
+    Source: ratios of shipped chips, configs/technology/sram.yaml.
+    """
+    sram, fast = technology.sram, chip.sram.fast_fraction
+    share = sram.bandwidth_fraction * (1 - fast) + sram.fast_bandwidth_fraction * fast
+    return share * chip.sram.capacity * clock
+
+
 def area_parts(
     chip: Chip, technology: Technology
 ) -> tuple[SquareMeters, SquareMeters, SquareMeters]:
     """Area of compute, of SRAM (both with their share of fill) and of the PHYs.
 
-    A_mac = macs a_mac (1 + x formats) s_logic / eta,
-    A_sram = S (a_bulk (1 - phi) + a_fast phi) s_sram / eta,
-    A_phy = stacks a_phy + BW_link a_link
+    A_mac = spares macs a_mac (1 + x formats) s_logic / eta,
+    A_sram = spares S (a_bulk (1 - phi) + a_fast phi) s_sram / eta,
+    A_phy = stacks a_phy + BW_link a_link + dies a_interface
 
-    Assumes: PHY area does not scale with the node.
-    Source: fit to 20 dies from 28 to 4 nm, mean error 10 %, docs/theory/area.md.
+    Assumes: PHY area does not scale with the node; spare units carry their SRAM.
+    Source: fit to 20 dies from 28 to 4 nm, docs/theory/area.md.
     """
     nodes, sram, style = technology.nodes, technology.sram, chip.style
     formats = (
@@ -162,23 +174,31 @@ def area_parts(
         * (sram.bulk_area * (1 - fast) + sram.fast_area * fast)
         * cells
     )
-    phy = chip.dram.stacks * chip.dram.phy_area + (
-        chip.link.bandwidth * technology.link.area
+    phy = (
+        chip.dram.stacks * chip.dram.phy_area
+        + chip.link.bandwidth * technology.link.area
+        + chip.dies * style.interface_area
     )
-    return mac_area / style.area_efficiency, sram_area / style.area_efficiency, phy
+    filled = chip.compute.spare_factor / style.area_efficiency
+    return mac_area * filled, sram_area * filled, phy
 
 
 def static_power(chip: Chip, technology: Technology, *, area: SquareMeters) -> Watts:
     """Power of an idle, running chip: leakage, clocks, SRAM and link standby.
 
-    P = p_static A V / V_ref + p_leak S + e_standby x 2 BW_link
+    P = p_static A V / V_ref (n_ref / n)^x + p_leak S + e_standby x 2 BW_link
 
+    Assumes: a smaller node leaks more per area, by a power with a wide spread.
     Source: intercepts of measured decode power, docs/theory/power.md.
     """
     style = chip.style
     link = technology.link
     return (
-        style.static_power_density * area * chip.voltage / style.reference_voltage
+        style.static_power_density
+        * area
+        * (chip.voltage / style.reference_voltage)
+        * (style.reference_node / chip.node)
+        ** technology.arithmetic.static_node_exponent
         + technology.sram.leakage * chip.sram.capacity
         + 2 * link.standby_energy * link.standby_fraction * chip.link.bandwidth
     )

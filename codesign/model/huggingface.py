@@ -26,6 +26,7 @@ DENSE_VALUES: Values = {
     "num_dense_layers": 0.0,
     "num_window_layers": 0.0,
     "window_size": 0.0,
+    "chunked_attention": 0.0,
     "latent_fraction": 0.0,
     "weight_bits": 16.0,
     "activation_bits": 16.0,
@@ -321,7 +322,11 @@ def _windows(read: ConfigReader, values: Values, *, count: WindowCount) -> Value
         windowed = count(read, values["num_layers"])
     if not windowed:
         return {}
-    return {"num_window_layers": float(windowed), "window_size": size}
+    return {
+        "num_window_layers": float(windowed),
+        "window_size": size,
+        "chunked_attention": float(bool(read.raw("attention_chunk_size"))),
+    }
 
 
 def _no_layer(_: ConfigReader, __: float) -> float:

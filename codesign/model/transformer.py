@@ -37,6 +37,8 @@ class Transformer(Record):
     other FFN layers hold ``num_experts`` experts of ``expert_size``, of which
     ``num_active_experts`` run per token, beside a shared FFN of
     ``shared_size``. ``num_ffn_layers`` of ``num_layers`` have an FFN at all.
+    ``chunked_attention`` is 1 where windows are fixed chunks of the context, as
+    in Llama 4, and 0 where they slide.
     ``latent_fraction`` is 1 for latent attention and 0 otherwise. Formats:
     ``weight_bits`` of linear layers (not below ``min_attention_bits`` in
     attention), ``head_bits`` of embedding, head, router and norms.
@@ -59,6 +61,7 @@ class Transformer(Record):
     num_dense_layers: Count
     num_window_layers: Count
     window_size: Tokens
+    chunked_attention: Fraction
     latent_fraction: Fraction
     latent: Latent
     recurrent: Recurrent

@@ -14,8 +14,8 @@ from codesign.operators.shard import Shard
 from codesign.operators.table import Row, RowKind, row
 
 ROUTER = RowKind("router", weight=1)
-EXPERT_IN = RowKind("experts in", weight=1, kernels=0, expert_kernels=1)
-EXPERT_OUT = RowKind("experts out", weight=1, kernels=0)
+EXPERT_IN = RowKind("experts in", weight=1, expert=1, kernels=0, expert_kernels=1)
+EXPERT_OUT = RowKind("experts out", weight=1, expert=1, kernels=0)
 SHARED_IN = RowKind("shared expert in", weight=1)
 SHARED_OUT = RowKind("shared expert out", weight=1)
 

@@ -51,8 +51,8 @@ class OperatorTable(Record):
 class RowKind(NamedTuple):
     """What is fixed about a row: name, class of its stored operand, kernels.
 
-    ``weight`` and ``cache`` are 0 or 1: the stored operand is a weight, or is KV
-    cache or state.
+    ``weight``, ``cache`` and ``expert`` are 0 or 1: the stored operand is a
+    weight, is KV cache or state, belongs to routed experts.
     ``kernels`` counts launches per execution, ``expert_kernels`` the grouped
     kernels of expert layers.
     """
@@ -60,6 +60,7 @@ class RowKind(NamedTuple):
     name: str
     weight: float = 0.0
     cache: float = 0.0
+    expert: float = 0.0
     kernels: float = 1.0
     expert_kernels: float = 0.0
 

@@ -12,19 +12,32 @@ from functools import partial
 import jax
 import numpy as np
 
-from codesign.config.quality import load_quality_constants
+from codesign.config.quality import load_quality_constants, load_quality_draws
 from codesign.config.study import Limit, Study
 from codesign.core.checks import check_x64
+from codesign.core.compiler import cpu_options
 from codesign.core.record import as_float64
 from codesign.cost.evaluate import evaluate
 from codesign.optimize.discrete import Mask
 from codesign.optimize.evidence import gather_evidence
 from codesign.optimize.lagrangian import Schedule
-from codesign.optimize.problem import Theta, build_problem, build_theta, metric
+from codesign.optimize.problem import (
+    Theta,
+    build_problem,
+    build_theta,
+    metric,
+    train_at_equal_compute,
+)
 from codesign.optimize.result import Result, Rung
 from codesign.optimize.search import Engine, Found
 from codesign.optimize.space import Floats, build_space, place
 from codesign.outcome.answer import Outcome
+from codesign.quality.ensemble import (
+    NUM_DRAWS,
+    SEARCH_DRAWS,
+    Reference,
+    reference_under,
+)
 from codesign.quality.evaluate import check_training_tokens, quality
 from codesign.serving.design import Design
 
@@ -53,16 +66,18 @@ class Climber:
     def __init__(self, study: Study, progress: Progress) -> None:
         check_x64()
         check_training_tokens(study.baseline.model)
+        reference = study.reference
         self.study = study
         self.progress = progress
         self.space = build_space(study)
         self.problem = build_problem(study, self.space)
-        self.constants = as_float64(load_quality_constants())
+        self.constants = as_float64(load_quality_constants(recipe=study.recipe))
+        self.drawn = _drawn(study)
         self.rng = np.random.default_rng(study.search.seed)
         self.engine = Engine(self.problem, self.space, schedule=Schedule())
         self.theta = self._theta(None)
         self._quality = jax.jit(
-            partial(quality, reference=study.baseline.model, constants=self.constants)
+            partial(quality, reference=reference, constants=self.constants)
         )
         with ThreadPoolExecutor(1) as pool:
             first = pool.submit(evaluate, as_float64(study.baseline))
@@ -119,7 +134,10 @@ class Climber:
         return tight
 
     def _design(self, values: Floats) -> Design:
-        return as_float64(place(self.study.baseline, self.space.paths, values=values))
+        placed = place(self.study.baseline, self.space.paths, values=values)
+        if self.problem.equal_compute:
+            placed = train_at_equal_compute(placed, self.theta.reference)
+        return as_float64(placed)
 
     def _rung(self, name: str, values: Floats, *, found: Found | None = None) -> Rung:
         design = self._design(values)
@@ -153,8 +171,24 @@ class Climber:
     def _theta(self, tuned: Rung | None) -> Theta:
         bounds = np.array([_bound(limit, tuned) for limit in self.study.limits])
         return build_theta(
-            self.study, self.space, constants=self.constants, bounds=bounds
+            self.study,
+            self.space,
+            constants=self.constants,
+            bounds=bounds,
+            **self.drawn,
         )
+
+
+def _drawn(study: Study) -> dict[str, Reference]:
+    """The reference under the draws that limits at a quantile are taken over."""
+    if all(limit.quantile is None for limit in study.limits):
+        return {}
+    model = as_float64(study.reference)
+    under = jax.jit(reference_under, compiler_options=cpu_options(level=0))
+    return {
+        name: under(load_quality_draws(count=count, recipe=study.recipe), model)
+        for name, count in (("few", SEARCH_DRAWS), ("many", NUM_DRAWS))
+    }
 
 
 def _bound(limit: Limit, tuned: Rung | None) -> float:

@@ -21,7 +21,15 @@ from codesign.cost.limits import Limits
 from codesign.model.transformer import Transformer
 from codesign.optimize.space import Space, place
 from codesign.outcome.answer import Outcome, outcome
+from codesign.quality.budget import at_equal_compute
 from codesign.quality.constants import QualityConstants
+from codesign.quality.ensemble import (
+    Paired,
+    Reference,
+    paired,
+    quantile,
+    smooth_quantile,
+)
 from codesign.quality.validity import Validity
 from codesign.serving.design import Design
 
@@ -30,7 +38,8 @@ class Theta(Record):
     """Everything a problem depends on besides its variables; all traced.
 
     ``bounds`` are the right sides of the study's limits, so that sweeps and
-    baselines change them without a new trace.
+    baselines change them without a new trace. Limits at a quantile are taken
+    over the draws of ``few`` in the search and of ``many`` on a legal design.
     """
 
     design: Design
@@ -39,6 +48,8 @@ class Theta(Record):
     bounds: Array
     low: Array
     high: Array
+    few: Reference | None = None
+    many: Reference | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,7 @@ class Problem:
     minimize: str
     limits: tuple[Limit, ...]
     always: tuple[str, ...]
+    equal_compute: bool = False
 
     @property
     def constraint_names(self) -> tuple[str, ...]:
@@ -65,6 +77,7 @@ def build_problem(study: Study, space: Space) -> Problem:
         minimize=study.minimize,
         limits=study.limits,
         always=tuple(n for n in names if n.split(".")[-1] not in study.off),
+        equal_compute=study.equal_compute,
     )
 
 
@@ -90,20 +103,47 @@ def log_constraint(
     return sign * jnp.log(value / bound)
 
 
+def log_quantile(
+    limit: Limit, drawn: Paired, *, bound: Scalar, sharpness: Sharpness
+) -> Scalar:
+    """Quantile of metric - bound over the draws, <= 0 where enough of them keep it.
+
+    Smooth: the mean of order statistics that stands for it; hard: the exact one.
+    """
+    sign = 1.0 if limit.sense == "<=" else -1.0
+    name = limit.metric.removeprefix("quality.")
+    excess = sign * (getattr(drawn, name) - bound)
+    level = limit.quantile or 0.0
+    return (
+        quantile(excess, level) if sharpness is None else smooth_quantile(excess, level)
+    )
+
+
+def train_at_equal_compute(design: Design, reference: Transformer) -> Design:
+    """The design with its model trained with the reference's compute."""
+    return design.replace(model=at_equal_compute(design.model, reference=reference))
+
+
 def values_and_constraints(
     problem: Problem, point: Array, *, theta: Theta, sharpness: Sharpness
 ) -> tuple[Array, Array]:
     """Logarithm of the objective and all constraints at one unit-box point."""
     values = jnp.exp(theta.low + point * (theta.high - theta.low))
     design = place(theta.design, problem.paths, values=values)
+    if problem.equal_compute:
+        design = train_at_equal_compute(design, theta.reference)
     found = outcome(
         design,
         reference=theta.reference,
         constants=theta.constants,
         sharpness=sharpness,
     )
+    reference = theta.many if sharpness is None else theta.few
+    drawn = None if reference is None else paired(design.model, reference)
     asked = [
         log_constraint(limit, found, design=design, bound=theta.bounds[i])
+        if limit.quantile is None or drawn is None
+        else log_quantile(limit, drawn, bound=theta.bounds[i], sharpness=sharpness)
         for i, limit in enumerate(problem.limits)
     ]
     always = [jnp.asarray(metric(found, name)) for name in problem.always]
@@ -116,15 +156,24 @@ def build_theta(
     *,
     constants: QualityConstants,
     bounds: np.ndarray,
+    few: Reference | None = None,
+    many: Reference | None = None,
 ) -> Theta:
-    """Parameters of a study's problem around its baseline."""
+    """Parameters of a study's problem around its baseline.
+
+    ``few`` and ``many`` are needed by a study with a limit at a quantile.
+    """
+    if few is None and any(limit.quantile is not None for limit in study.limits):
+        raise ValueError("a limit at a quantile needs draws: few and many")
     return Theta(
         design=study.baseline,
-        reference=study.baseline.model,
+        reference=study.reference,
         constants=constants,
         bounds=jnp.asarray(bounds, jnp.float64),
         low=jnp.asarray(space.low),
         high=jnp.asarray(space.high),
+        few=few,
+        many=many,
     )
 
 

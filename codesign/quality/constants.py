@@ -37,6 +37,32 @@ class Laws(Record):
     delta_scale: Factor
 
 
+class LawSpread(Record):
+    """One standard deviation of the first law's values, and their correlation.
+
+    The terms are ln(A N0^-alpha) and ln(B D0^-beta) at the pivots N0 and D0,
+    where they are nearly independent of the exponents. Rows of ``correlation``:
+    irreducible loss, size term, size exponent, data term, data exponent.
+    """
+
+    size_pivot: Count
+    data_pivot: Tokens
+    irreducible_loss: Nats
+    log_size_term: Ratio
+    size_exponent: Factor
+    log_data_term: Ratio
+    data_exponent: Factor
+    correlation: Ratio
+
+
+class Anchor(Record):
+    """Two dense models whose gap says how large a nat is under a law."""
+
+    small: Count
+    large: Count
+    tokens: Tokens
+
+
 class Repetition(Record):
     """What tokens are worth when ``unique_tokens`` have to be read again."""
 
@@ -108,6 +134,39 @@ class PrecisionConstants(Record):
     kv_token_exponent: Factor
 
 
+class TrainedFormat(Record):
+    """Loss that 4-bit training adds: k D^gamma_D (log2 G)^gamma_G / N^gamma_N."""
+
+    factor: Factor
+    size_exponent: Factor
+    token_exponent: Factor
+    group_exponent: Factor
+
+
+class TrainedConstants(Record):
+    """What a model pays that was trained in its weight and activation formats.
+
+    ``joint_factor`` is the price of both formats over the sum of either,
+    ``scale`` that of a whole recipe over the law's, ``group_size`` the number of
+    elements that share a scale.
+    """
+
+    weights: TrainedFormat
+    activations: TrainedFormat
+    joint_factor: Ratio
+    scale: Factor
+    bits_per_efold: Bits
+    group_size: Count
+
+
+class TextConstants(Record):
+    """Tokens per byte of text, a ln^2 V + b ln V + c of the vocabulary V."""
+
+    curvature: Ratio
+    slope: Ratio
+    offset: Ratio
+
+
 class Curve(Record):
     """Loss -> benchmark score in [0, 1] by a sigmoid, one entry per law.
 
@@ -155,7 +214,11 @@ class Limits(Record):
 
 
 class QualityConstants(Record):
-    """Everything the quality law needs beside the model."""
+    """Everything the quality law needs beside the model.
+
+    With ``trained`` weights and activations were trained in their formats,
+    without it they are rounded after training.
+    """
 
     laws: Laws
     repetition: Repetition
@@ -166,3 +229,5 @@ class QualityConstants(Record):
     precision: PrecisionConstants
     mmlu: Head
     limits: Limits
+    text: TextConstants
+    trained: TrainedConstants | None = None

@@ -26,7 +26,7 @@ from codesign.quality.laws import (
     effective_tokens,
     weighted_mean,
 )
-from codesign.quality.precision import precision
+from codesign.quality.precision import Precision, precision, trained_precision
 from codesign.quality.structure import structure
 from codesign.quality.validity import Validity, validity
 
@@ -79,7 +79,7 @@ def law_state(model: Transformer, constants: QualityConstants) -> State:
     """N_eff, D_eff and surcharges of a model."""
     size = law_size(model)
     gains = capacity(model, constants, size=size)
-    formats = precision(model, constants.precision, size=size)
+    formats = formats_cost(model, constants, size=size)
     parts = structure(
         model, constants.attention, vocabulary=constants.vocabulary, size=size
     )
@@ -100,6 +100,16 @@ def law_state(model: Transformer, constants: QualityConstants) -> State:
         tokens=effective_tokens(constants.repetition, model.training_tokens),
         surcharge=structural + formats.weights + formats.activations + formats.kv,
     )
+
+
+def formats_cost(
+    model: Transformer, constants: QualityConstants, *, size: Size
+) -> Precision:
+    """Nats of the formats, rounded after training or trained in."""
+    rounding, trained = constants.precision, constants.trained
+    if trained is None:
+        return precision(model, rounding, size=size)
+    return trained_precision(model, trained, rounding=rounding, size=size)
 
 
 def reducible_loss(state: State, laws: Laws) -> Array:

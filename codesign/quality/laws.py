@@ -24,7 +24,7 @@ def dense_excess(laws: Laws, *, log_parameters: Ratio, tokens: Tokens) -> Array:
     arXiv 2502.05172 (its law at one expert).
     """
     size_term = laws.size_coefficient * jnp.exp(-laws.size_exponent * log_parameters)
-    data_term = laws.data_coefficient * tokens ** (-laws.data_exponent)
+    data_term = laws.data_coefficient * jnp.exp(-laws.data_exponent * jnp.log(tokens))
     return jnp.asarray(size_term + data_term)
 
 

@@ -9,6 +9,7 @@ from codesign.config.study import Limit
 from codesign.core.paths import get_path
 from codesign.cost.limits import Limits
 from codesign.optimize.result import Binding, Result, Rung
+from codesign.report.confidence import quality_quantile
 from codesign.report.tables import (
     BAD,
     Table,
@@ -95,7 +96,11 @@ def limits_table(result: Result) -> Table:
 
 
 def _use(limit: Limit, rung: Rung, *, result: Result) -> str:
-    value, unit = metric_value(rung, limit.metric), metric_unit(limit.metric)
+    unit = metric_unit(limit.metric)
+    if limit.quantile is None:
+        value = metric_value(rung, limit.metric)
+    else:
+        value = quality_quantile(result, rung, limit=limit)
     bound = _bound(limit, rung, result=result)
     text = quantity(value, unit)
     return text if bound is None else f"{text} of {quantity(bound, unit)}"

@@ -32,6 +32,11 @@ from codesign.report.breakdown import (
     searches_table,
     time_table,
 )
+from codesign.report.confidence import (
+    confidence_table,
+    constants_table,
+    terms_table,
+)
 from codesign.report.limits import binding_table, limit_title, limits_table
 from codesign.report.plots import plot_area, plot_energy, plot_quality, plot_time
 from codesign.report.roofline import plot_roofline
@@ -114,6 +119,9 @@ def render_report(
         chart_html(charts["area"]),
         "<h2>Model quality</h2>",
         chart_html(charts["quality"]),
+        table_html(confidence_table(result)),
+        table_html(terms_table(result)),
+        table_html(constants_table(result)),
         _evidence(result, charts),
         "<h2>Assumptions and validity</h2>",
         _list(assumptions(result, known)),

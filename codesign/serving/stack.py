@@ -12,7 +12,11 @@ class Stack(Record):
     """Efficiencies (shares of a rate) and overheads (seconds per occurrence).
 
     Host times do not scale with the chip; kernel times scale with 1 / clock.
-    ``time_factor_16bit`` and its kin multiply GEMM time per format class.
+    ``time_factor_16bit`` and its kin multiply GEMM time per format class,
+    ``expert_factor`` in addition that of routed experts, ``attention_factor``
+    the time of attention over the KV cache. Energy factors compare the joules of
+    served work with those of the single kernels that anchor a chip: products
+    that are executed but not useful, traffic beyond that of the operators.
     """
 
     compute_efficiency: Fraction
@@ -20,9 +24,13 @@ class Stack(Record):
     sram_efficiency: Fraction
     link_efficiency: Fraction
     attention_factor: Factor
+    expert_factor: Factor
     time_factor_16bit: Factor
     time_factor_8bit: Factor
     time_factor_4bit: Factor
+    compute_energy_factor: Factor
+    traffic_energy_factor: Factor
+    active_power_factor: Factor
     kernel_time: Seconds
     expert_kernel_time: Seconds
     layer_time: Seconds
@@ -32,6 +40,7 @@ class Stack(Record):
     sequence_time: Seconds
     sampling_traffic: Bytes
     graph_tokens: Tokens
+    chunked_layer_time: Seconds
     eager_layer_time: Seconds
     eager_expert_layer_time: Seconds
     chunk_tokens: Tokens

@@ -53,7 +53,8 @@ class Arithmetic(Record):
     """Multiply-accumulate at N7 and the calibration voltage, without delivery.
 
     ``kernel_efficiency`` is the share of the clock-limited peak that a large
-    16-bit GEMM reaches when power does not limit it.
+    16-bit GEMM reaches when power does not limit it. Static power per area grows
+    with 1 / node to the power of ``static_node_exponent``.
     """
 
     energy_16bit: JoulesPerMac
@@ -63,10 +64,11 @@ class Arithmetic(Record):
     extra_format_area_fraction: Fraction
     calibration_voltage: Volts
     kernel_efficiency: Fraction
+    static_node_exponent: Factor
 
 
 class SramTechnology(Record):
-    """On-chip memory at N7."""
+    """On-chip memory at N7; bandwidths are bytes per clock and byte of capacity."""
 
     bulk_area: SquareMetersPerByte
     fast_area: SquareMetersPerByte
@@ -75,6 +77,7 @@ class SramTechnology(Record):
     num_banks: Count
     leakage: WattsPerByte
     bandwidth_fraction: Fraction
+    fast_bandwidth_fraction: Fraction
     wire_energy: JoulesPerByteMeter
 
 

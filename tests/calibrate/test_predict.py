@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from codesign.calibrate.predict import (
+from codesign.calibrate.predict import predict_rows
+from codesign.calibrate.runs import (
     kind_of,
-    predict_rows,
     row_formats,
+    stack_of,
     window_load,
 )
 from codesign.calibrate.validate import (
@@ -215,3 +216,33 @@ def test_mean_latency_is_held_against_the_mean_step(tmp_path: Path, models: Path
     median, mean = predict_rows(read_rows(rows).rows, read_model_rows(models)).done
     assert mean.inter_token_latency == mean.step_time
     assert median.inter_token_latency < median.step_time
+
+
+def test_tables_of_latency_at_fixed_lengths_are_read(tmp_path: Path):
+    """Columns isl, osl, tp, concurrency, tpot_ms and the name of a precision."""
+    header = "arch,gpu,num_gpus,tp,concurrency,isl,osl,tpot_ms,precision"
+    rows = "llama-3-8b,H100,2,2,32,1000,500,12.5,fp8\n"
+    (row,) = read_rows(write(tmp_path, "rows.csv", header, rows)).rows
+    assert (row.batch, row.prompt_length, row.output_length) == (32, 1000, 500)
+    assert row.tensor_parallel == 2
+    assert row.inter_token_latency == pytest.approx(12.5e-3)
+    assert not row.median_latency
+    assert (row.weight_bits, row.activation_bits) == (8, 8)
+    assert row.age == pytest.approx(250)
+    assert math.isnan(row.step_time)
+
+
+@pytest.mark.parametrize(
+    ("chip", "framework", "stack"),
+    [
+        ("h100-sxm", "vllm 0.11.1", "vllm-0.11-h100"),
+        ("h100-sxm", "vllm 0.5.4", "vllm-0.5-a100"),
+        ("h100-sxm", "sglang 0.5.9", "vllm-0.11-h100"),
+        ("b200", "vllm 0.11.1", "vllm-0.11-b200"),
+        ("h100-sxm", "", "vllm-0.11-h100"),
+    ],
+)
+def test_software_of_another_version_has_its_own_stack(
+    chip: str, *, framework: str, stack: str
+):
+    assert stack_of(chip, framework) == stack

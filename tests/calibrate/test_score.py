@@ -18,6 +18,7 @@ def measured_row(**changes: object) -> MeasuredRow:
         f.name: 1.0 for f in dataclasses.fields(MeasuredRow) if f.type is not str
     }
     texts = {"source": "s", "model": "m", "task": "t", "chip": "H100", "flag": ""}
+    texts["framework"] = ""
     other = {"line": 2, "median_latency": True, "energy_per_token": 2.0}
     return MeasuredRow(**{**numbers, **texts, **other, **MEASURED, **changes})
 

@@ -131,18 +131,23 @@ def test_bill_of_material_before_anchoring(name: str, published: float):
 
 
 def test_derived_die_areas_before_anchoring():
-    """Known error: mean 11 %, worst 23 % (MI300X); most dies were in the area fit."""
+    """Published areas (grade A or B): mean error 14 %, worst 40 % (MTIA v1).
+
+    Most dies were in the area fit; benchmarks/silicon.py leaves each one out.
+    """
     residuals = [
         abs(float(load_chip(name).anchor.area))
         for name in CHIPS
-        if bool(jnp.isfinite(load_published(name).area))
+        if (known := chip_info(name).values.get("published.area"))
+        and known.confidence in {"A", "B"}
     ]
-    assert max(residuals) < 0.3
+    assert len(residuals) > 20
+    assert max(residuals) < 0.42
     assert sum(residuals) / len(residuals) < 0.15
 
 
 def test_chips_without_dram_have_none():
-    for name in ("groqchip1", "wse-3"):
+    for name in ("groqchip1", "groq3", "wse-2", "wse-3", "gc200"):
         dram = load_chip(name).dram
         assert float(dram.stacks) == pytest.approx(0.0)
         assert float(dram.bandwidth) == pytest.approx(0.0)

@@ -130,7 +130,7 @@ def test_defaults_follow_overrides():
 @pytest.mark.parametrize(
     ("changes", "messages"),
     [
-        ({"chip": "h10O"}, ["chip: no preset", "h100-sxm", "codesign presets"]),
+        ({"chip": "h100-sxn"}, ["chip: no preset", "h100-sxm", "codesign presets"]),
         ({"model": "lama-3-70b"}, ["model: no preset", "llama-3-70b"]),
         ({"stack": "idael"}, ["stack: no preset", "ideal"]),
         ({"chip": 3}, ["chip: expected a name, a file or a Chip, found 3"]),

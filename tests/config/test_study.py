@@ -198,6 +198,10 @@ def test_bounds_in_a_circle(tmp_path: Path):
         ("power <= deployment.power_limit", {"path": "deployment.power_limit"}),
         ("quality.gap <= -0.1", {"value": -0.1}),
         ("quality.mmlu >= 0.7", {"value": 0.7}),
+        ("quality.gap <= 0 at 0.9", {"value": 0.0, "quantile": 0.9}),
+        ("quality.loss <= 1.9 at 0.8", {"value": 1.9, "quantile": 0.8}),
+        ("quality.mmlu >= 0.7 at 0.5", {"value": 0.7, "quantile": 0.5}),
+        ("quality.gap <= 0", {"quantile": None}),
     ],
 )
 def test_limits_are_read(*, tmp_path: Path, text: str, expected: dict[str, Any]):
@@ -261,7 +265,7 @@ LIMIT = "  - time_per_output_token <= 30 ms"
     ("old", "new", "messages"),
     [
         ("name: small", "nmae: small", [":1  nmae: unknown key. Did you mean name?"]),
-        ("  chip: h100-sxm", "  chip: h10O", [":3  baseline.chip:", "h100-sxm"]),
+        ("  chip: h100-sxm", "  chip: h100-sxn", [":3  baseline.chip:", "h100-sxm"]),
         ("  model: llama-3-70b", "  model: lama", [":5  baseline.model:", "presets"]),
         ("  chip: h100-sxm\n", "", [":2  baseline.chip: is missing"]),
         ("  batch: 64", "  bacth: 64", [":6  baseline.bacth", "Did you mean batch?"]),
@@ -389,6 +393,9 @@ LIMIT = "  - time_per_output_token <= 30 ms"
         (LIMIT, "  - power <= chip.voltage", [":13", "power is in W", "in V"]),
         (LIMIT, "  - power <= 0 * baseline", [":13", "factor 0 is not positive"]),
         (LIMIT, "  - power <= much more", [":13", "not a quantity", "Write metric"]),
+        (LIMIT, "  - power <= 3 W at 0.9", [":13", "power has no draws"]),
+        (LIMIT, "  - quality.gap <= 0 at 1", [":13", "between 0 and 1"]),
+        (LIMIT, "  - quality.gap <= 0 at most", [":13", "between 0 and 1"]),
         (LIMIT, "  - limits.memory <= 1", [":13", "always on", "off: [memory]"]),
         ("seed: 3", "sed: 3", [":14  search.sed: unknown key. Did you mean seed?"]),
         ("starts: 16", "starts: 0", [":14  search.starts: expected a whole number"]),

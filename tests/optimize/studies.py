@@ -78,7 +78,10 @@ def _compiled_once() -> dict[str, Any]:
 
 
 def _shape(problem: Problem) -> Problem:
-    limits = [Limit(x.metric, x.sense, "", path=x.path) for x in problem.limits]
+    limits = [
+        Limit(x.metric, x.sense, "", path=x.path, quantile=x.quantile)
+        for x in problem.limits
+    ]
     assert all(limit.path is None for limit in limits)
     return replace(problem, limits=tuple(limits))
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from codesign.config.catalogue import list_presets
-from codesign.config.chips import load_chip, load_published
+from codesign.config.chips import chip_info, load_chip, load_published
 from codesign.config.technology import load_technology
 from codesign.cost.evaluate import evaluate
 from codesign.hardware.anchor import anchor_chip
@@ -22,8 +22,10 @@ from tests.physics.designs import (
     with_values,
 )
 
+PINNED = {"published.area", "published.price", "published.static_power"}
 SMALLEST, LARGEST = 50e6, 60e9
 GRID = 1536
+RIDGE = 15e3  # W, below the power of the largest SRAM, above its static power
 
 
 def scratchpad(**values: float) -> Design:
@@ -92,6 +94,24 @@ def test_resident_weights_save_time_and_memory_energy():
     assert float(all_.energy.sram) > float(few.energy.sram)
 
 
+def test_slopes_are_finite_from_gpu_to_lpu_across_the_ridge_of_the_power_limit():
+    """With a governor: its limit binds at some sizes of the SRAM and not at others."""
+    index = joint_box().index("chip.sram.capacity")
+    grid = np.linspace(np.log(SMALLEST), np.log(LARGEST), 64)
+    design = with_values(scratchpad(chip__tdp=RIDGE), deployment__power_limit=RIDGE)
+    points = np.tile(box_point(design), (len(grid), 1))
+    points[:, index] = grid
+    along = np.zeros_like(points)
+    along[:, index] = 1.0
+    values, slopes = box_rows(design, points, directions=along, kind="governed")
+    assert np.isfinite(values).all()
+    assert np.isfinite(slopes).all()
+    power = values[:, METRICS.index("limits.prefill_power")]
+    assert (power <= 1e-9).all()
+    assert (power > -1e-9).any()
+    assert (power < -1e-3).any()
+
+
 @pytest.mark.parametrize("name", list_presets("chips"))
 def test_anchored_preset_is_the_published_chip(name: str):
     technology, known = load_technology(), load_published(name)
@@ -102,7 +122,8 @@ def test_anchored_preset_is_the_published_chip(name: str):
         "idle power": (built.static_power + built.memory_power, known.static_power),
     }
     given = {what: pair for what, pair in pairs.items() if jnp.isfinite(pair[1])}
-    assert "area" in given
+    named = {p for p in chip_info(name).values if p.startswith("published.")}
+    assert len(given) == len(named & PINNED)
     for what, (derived, published) in given.items():
         assert float(derived) == pytest.approx(float(published), rel=1e-9), what
 

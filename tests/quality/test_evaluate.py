@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from codesign.config.catalogue import list_presets
-from codesign.config.models import load_model
 from codesign.core.errors import InputError
 from codesign.model.transformer import Transformer
 from codesign.quality.constants import QualityConstants
@@ -21,8 +20,7 @@ from codesign.quality.evaluate import (
 from codesign.quality.laws import weighted_mean
 from codesign.quality.validity import Validity, is_extrapolated
 from tests.helpers import assert_trees_close, central_difference, tree_finite
-
-TOKENS = 15e12
+from tests.quality.models import changed, corners, preset
 
 TRACES: list[int] = []
 """One entry per trace of ``compiled``."""
@@ -38,14 +36,6 @@ def evaluate(
     model: Transformer, reference: Transformer, *, constants: QualityConstants
 ) -> Quality:
     return compiled({"model": model, "reference": reference}, constants)
-
-
-def changed(model: Transformer, **values: float) -> Transformer:
-    return model.replace(**{k: jnp.asarray(v, jnp.float64) for k, v in values.items()})
-
-
-def preset(name: str, **values: float) -> Transformer:
-    return changed(load_model(name, training_tokens=TOKENS), **values)
 
 
 @pytest.mark.parametrize(
@@ -120,31 +110,6 @@ def test_score_matches_published_benchmarks(
     for model, score in ((small, 0.66), (reference, 0.79)):
         found = float(evaluate(model, reference, constants=constants).mmlu)
         assert found == pytest.approx(score, abs=0.08)
-
-
-def corners(reference: Transformer) -> dict[str, Transformer]:
-    sparse = preset("qwen3-30b-a3b")
-    return {
-        "one expert": changed(reference, num_experts=1, num_active_experts=1),
-        "no expert size": changed(reference, expert_size=0),
-        "two experts": changed(sparse, num_experts=2, num_active_experts=2),
-        "all experts": changed(sparse, num_experts=8, num_active_experts=8),
-        "huge sparsity": changed(sparse, num_experts=1e5),
-        "tiny experts": changed(sparse, expert_size=1),
-        "wide experts": changed(sparse, expert_size=65536),
-        "all KV heads": changed(reference, num_kv_heads=64),
-        "one KV head": changed(reference, num_kv_heads=1),
-        "latent": preset("deepseek-v3"),
-        "one layer": changed(reference, num_layers=1, num_ffn_layers=1),
-        "no FFN": changed(reference, num_ffn_layers=0),
-        "attention free": changed(preset("nemotron-nano-9b-v2"), num_layers=27),
-        "all windowed": changed(reference, num_window_layers=80, window_size=1024),
-        "1 bit": changed(reference, weight_bits=1, activation_bits=1, kv_bits=1),
-        "32 bit": changed(reference, weight_bits=32, activation_bits=32, kv_bits=32),
-        "few tokens": changed(sparse, training_tokens=1e8),
-        "many tokens": changed(sparse, training_tokens=1e16),
-        "small vocabulary": changed(reference, vocab_size=256),
-    }
 
 
 @pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])

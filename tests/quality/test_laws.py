@@ -1,8 +1,13 @@
 """Base laws: published values, the compute equivalent, repetition."""
 
+import csv
+from pathlib import Path
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 from codesign.model.huggingface import build_transformer
 from codesign.quality.constants import QualityConstants
@@ -16,6 +21,7 @@ from codesign.quality.laws import (
 )
 
 BESIROGLU, HOFFMANN, MUENNIGHOFF, JOINT = range(4)
+HUBER = 1e-3
 
 CHINCHILLA = {
     "hidden_size": 8192,
@@ -135,3 +141,73 @@ def test_repeated_tokens_lose_worth_and_are_bounded(*, constants: QualityConstan
     assert bool(jnp.all(jnp.diff(worth) >= 0))
     assert float(worth[2]) == pytest.approx(4.0, rel=0.1)
     assert float(worth[-1]) < 16.5
+
+
+def published_runs(shared_data: Path) -> np.ndarray:
+    path = shared_data / "quality_chinchilla_points.csv"
+    if not path.is_file():
+        pytest.skip("training runs absent: no quality_chinchilla_points.csv")
+    with path.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    names = ("params", "tokens", "loss")
+    return np.asarray([[float(row[name]) for name in names] for row in rows])
+
+
+def test_first_law_is_the_fit_of_the_published_runs(
+    *, constants: QualityConstants, shared_data: Path
+):
+    """Huber fit of ln L to 240 of 245 runs, as in arXiv 2404.10102."""
+    runs = np.log(published_runs(shared_data))
+    runs = runs[np.argsort(runs[:, 2])][:-5]
+    size, tokens, level = runs.T
+
+    def objective(law: jax.Array) -> jax.Array:
+        parts = jnp.stack(
+            [
+                law[0] - law[1] * size,
+                law[2] - law[3] * tokens,
+                jnp.broadcast_to(law[4], size.shape),
+            ]
+        )
+        error = jnp.abs(jax.nn.logsumexp(parts, axis=0) - level)
+        inside = error < HUBER
+        huber = jnp.where(inside, 0.5 * error**2, HUBER * (error - 0.5 * HUBER))
+        return jnp.sum(huber)
+
+    laws = constants.laws
+    start = np.asarray(
+        [
+            np.log(laws.size_coefficient[BESIROGLU]),
+            laws.size_exponent[BESIROGLU],
+            np.log(laws.data_coefficient[BESIROGLU]),
+            laws.data_exponent[BESIROGLU],
+            np.log(laws.irreducible_loss[BESIROGLU]),
+        ]
+    )
+    slope = jax.jit(jax.value_and_grad(objective))
+    found = minimize(
+        lambda x: tuple(np.asarray(part) for part in slope(x)),
+        start + 0.01,
+        jac=True,
+        method="BFGS",
+        options={"gtol": 1e-9},
+    ).x
+    np.testing.assert_allclose(found[[1, 3]], start[[1, 3]], rtol=0.02)
+    np.testing.assert_allclose(found[[0, 2]], start[[0, 2]], rtol=0.01)
+    assert np.exp(found[4]) == pytest.approx(np.exp(start[4]), rel=0.01)
+
+
+def test_granularity_optimum_is_that_of_the_efficiency_leverage_law(
+    *, constants: QualityConstants
+):
+    """arXiv 2507.17702: more than 7 times at 3.1 % active, G 12, 1e22 FLOP."""
+
+    def log_leverage(granularity: np.ndarray | float) -> np.ndarray:
+        fine = np.log2(granularity)
+        power = 1.23 - 0.0761 * np.log10(1e22) + 0.0167 * fine**2 - 0.117 * fine
+        return np.asarray(power * np.log(0.031 + 0.0163))
+
+    assert float(np.exp(log_leverage(12.0))) == pytest.approx(7.2, abs=0.1)
+    grid = np.geomspace(1.0, 64.0, 2001)
+    best = float(grid[np.argmax(log_leverage(grid))])
+    assert best == pytest.approx(float(constants.experts.best_granularity), rel=0.05)

@@ -1,0 +1,385 @@
+"""Which designs and loads are the measured serving runs?
+
+Measured rows and the models that they served -> designs and loads of the
+measured window as one batch, and the forecast of all of them.
+"""
+
+import difflib
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from codesign.config.catalogue import list_presets
+from codesign.config.chips import chip_info, load_chip, load_stack, load_system
+from codesign.config.design import design_faults
+from codesign.config.models import load_model, model_from_row
+from codesign.config.rows import MeasuredRow, RowFault
+from codesign.config.technology import load_technology
+from codesign.core.checks import check_x64
+from codesign.core.errors import CodesignError, InputError, UnknownNameError
+from codesign.core.paths import get_path, set_path
+from codesign.core.quantities import (
+    Bits,
+    Count,
+    Fraction,
+    JoulesPerToken,
+    Seconds,
+    Watts,
+)
+from codesign.core.record import Record
+from codesign.cost.evaluate import evaluate
+from codesign.hardware.chip import Chip, System
+from codesign.model.transformer import Transformer
+from codesign.serving.deployment import Deployment
+from codesign.serving.design import Design
+from codesign.serving.load import Load
+from codesign.serving.request import Request
+from codesign.serving.stack import Stack
+from codesign.technology.constants import Technology
+
+CHUNK = 64  # rows evaluated at once; the last chunk is filled up with copies
+HIT_RECOMPUTED = 16.0  # tokens of a cached prompt computed anew: its last KV block
+FULL_BITS = 16.0
+BLOCK_BITS = 8.0  # formats narrower than this share a scale between elements
+MXFP4_BITS = 4.25  # its checkpoints quantise experts only, the rest stays 16 bit
+PROMPT = "request.prompt_length"  # moves the load of the window as well
+
+
+class Forecast(Record):
+    """Metrics of one run that were also measured, and the memory it needs.
+
+    ``static_power`` is the part of the power that does not depend on the work.
+    """
+
+    inter_token_latency: Seconds
+    step_time: Seconds
+    power: Watts
+    energy_per_token: JoulesPerToken
+    static_power: Watts
+    memory_fraction: Fraction
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Measured rows as designs and loads, each leaf with an axis of rows."""
+
+    rows: tuple[MeasuredRow, ...]
+    designs: Design
+    loads: Load
+    technology: Technology
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Class of the model of each row."""
+        bits, experts = self.designs.model.weight_bits, self.designs.model.num_experts
+        return tuple(
+            _kind(num_experts=e, weight_bits=b)
+            for e, b in zip(np.asarray(experts), np.asarray(bits), strict=True)
+        )
+
+    def take(self, index: Sequence[int]) -> "Runs":
+        """The runs at the given places."""
+        at = np.asarray(index, int)
+        return Runs(
+            rows=tuple(self.rows[i] for i in at),
+            designs=jax.tree.map(lambda leaf: leaf[at], self.designs),
+            loads=jax.tree.map(lambda leaf: leaf[at], self.loads),
+            technology=self.technology,
+        )
+
+
+def gather_runs(
+    rows: Sequence[MeasuredRow], models: Mapping[str, Mapping[str, str]]
+) -> tuple[Runs | None, tuple[RowFault, ...]]:
+    """Designs and loads of measured rows in their order, and the faulty rows.
+
+    ``models`` holds rows of a table of models by name; a model that is not in
+    it is looked up among the presets. Chip, stack and system are those of the
+    row's chip, found by name or alias. None where no row is left.
+
+    Assumes: the chip was allowed its full TDP.
+    """
+    check_x64()
+    catalogue = _Catalogue(models)
+    pairs: list[tuple[Design, Load]] = []
+    kept: list[MeasuredRow] = []
+    faults: list[RowFault] = []
+    for row in rows:
+        try:
+            design = catalogue.design(row)
+        except CodesignError as error:
+            faults.append(RowFault(line=row.line, message=str(error)))
+            continue
+        recurrent = bool(design.model.recurrent.num_layers > 0)
+        pairs.append(
+            (design.replace(technology=None), window_load(row, recurrent=recurrent))
+        )
+        kept.append(row)
+    if not kept:
+        return None, tuple(faults)
+    designs, loads = jax.tree.map(
+        lambda *leaves: np.stack(leaves).astype(np.float64), *pairs
+    )
+    runs = Runs(tuple(kept), designs, loads, technology=catalogue.technology)
+    return runs, tuple(faults)
+
+
+def forecast(
+    runs: Runs, *, paths: tuple[str, ...] = (), shifts: np.ndarray | None = None
+) -> Forecast:
+    """What the model says of every run, with constants moved by ``shifts``.
+
+    value exp(shift) of the leaf at each path. ``shifts`` has a row per run and a
+    column per path, so that a constant can belong to some of the runs only.
+    """
+    moved = np.zeros((len(runs.rows), len(paths))) if shifts is None else shifts
+    parts = [
+        _forecast_chunk(chunk, technology=runs.technology, paths=paths)
+        for chunk in _cut(runs, moved)
+    ]
+    return _joined(parts, count=len(runs.rows))
+
+
+def forecast_slopes(
+    runs: Runs, *, paths: tuple[str, ...], shifts: np.ndarray
+) -> tuple[Forecast, Forecast]:
+    """The forecast and its derivatives in the shifts, a last axis of paths."""
+    parts = [
+        _slopes_chunk(chunk, technology=runs.technology, paths=paths)
+        for chunk in _cut(runs, shifts)
+    ]
+    values, slopes = zip(*parts, strict=True)
+    count = len(runs.rows)
+    return _joined(values, count=count), _joined(slopes, count=count)
+
+
+def window_load(row: MeasuredRow, *, recurrent: bool) -> Load:
+    """Load of one attention replica in the measured window.
+
+    context = prompt + age;  p = prompt u + 16 (1 - u) tokens computed of each
+    prompt, the rest hits the prefix cache; prompts per step as measured.
+
+    Assumes: a repeated prompt is in the cache except for its last block;
+    models with recurrent layers have no prefix cache (u = 1); replicas share
+    batch and prompts equally.
+    """
+    unique = 1.0 if recurrent else row.unique_fraction
+    prompt = row.prompt_length
+    computed = prompt * unique + min(HIT_RECOMPUTED, prompt) * (1 - unique)
+    context = prompt + row.age
+    return Load(
+        sequences=row.batch / row.data_parallel,
+        context=context,
+        context_variation=row.age / np.sqrt(3.0) / context,
+        prefills_per_step=row.prefills_per_step / row.data_parallel,
+        prompt_tokens=computed,
+        hit_tokens=prompt - computed,
+        duty=1.0,
+    )
+
+
+def row_formats(row: MeasuredRow) -> dict[str, Bits]:
+    """Format fields of a model as the row served it.
+
+    Effective bits below 8 split into a number and its share of a block scale:
+    4.25 is MXFP4 (4 + 0.25), of which attention stays in 16 bit.
+    """
+    bits = row.weight_bits
+    blocks = bits < BLOCK_BITS
+    return {
+        "weight_bits": float(np.floor(bits)) if blocks else bits,
+        "scale_bits": float(bits - np.floor(bits)) if blocks else 0.0,
+        "activation_bits": row.activation_bits,
+        "kv_bits": row.kv_bits,
+        "min_attention_bits": FULL_BITS if bits == MXFP4_BITS else 0.0,
+    }
+
+
+def kind_of(model: Transformer) -> str:
+    """Class of a model in the scorecard: dense or MoE, 16-bit or low-precision."""
+    return _kind(
+        num_experts=float(model.num_experts), weight_bits=float(model.weight_bits)
+    )
+
+
+def _kind(*, num_experts: float, weight_bits: float) -> str:
+    body = "dense" if num_experts <= 1 else "MoE"
+    return f"{body} {'16-bit' if weight_bits >= FULL_BITS else 'low-precision'}"
+
+
+@dataclass(frozen=True)
+class _Host:
+    """What all rows on one chip share."""
+
+    chip: Chip
+    stack: Stack
+
+
+class _Catalogue:
+    """Designs of rows; every chip and model is loaded once."""
+
+    def __init__(self, models: Mapping[str, Mapping[str, str]]) -> None:
+        self.models = models
+        self.technology = load_technology()
+        self.host = functools.cache(_load_host)
+        self.system = functools.cache(_load_system)
+        self.model = functools.cache(self._load_model)
+
+    def design(self, row: MeasuredRow) -> Design:
+        host = self.host(row.chip, row.framework)
+        model = self.model(row.model).replace(**row_formats(row))
+        chip = host.chip
+        design = Design(
+            chip=chip,
+            system=self.system(row.chip, float(row.num_chips)),
+            model=model,
+            deployment=Deployment(
+                tensor_parallel=row.tensor_parallel,
+                pipeline_parallel=row.pipeline_parallel,
+                expert_parallel=_expert_ranks(row, model),
+                batch=row.batch,
+                power_limit=chip.tdp,
+                prefill_voltage=chip.voltage,
+                decode_voltage=chip.voltage,
+            ),
+            request=Request(
+                prompt_length=row.prompt_length,
+                output_length=row.output_length,
+                output_variation=row.output_variation,
+                rate=0.0,
+                prefix_hit_fraction=0.0,
+            ),
+            stack=host.stack,
+            technology=self.technology,
+        )
+        faults = design_faults(design)
+        if faults:
+            listed = "; ".join(f"{path}: {text}" for path, text in faults.items())
+            raise InputError(listed)
+        return design
+
+    def _load_model(self, name: str) -> Transformer:
+        if name in self.models:
+            return jax.device_get(model_from_row(self.models[name]))
+        try:
+            return jax.device_get(load_model(name))
+        except UnknownNameError as error:
+            close = difflib.get_close_matches(name, list(self.models), n=3, cutoff=0.5)
+            near = f" Close: {', '.join(close)}." if close else ""
+            raise UnknownNameError(
+                f"models: {name!r} is neither in the given table of "
+                f"{len(self.models)} models nor a preset.{near}"
+            ) from error
+
+
+def stack_of(chip: str, framework: str) -> str:
+    """Name of the stack that a framework such as ``vllm 0.5.4`` is on a chip.
+
+    The chip's own stack, unless only another one is of that version.
+    """
+    own = chip_info(chip).stack
+    name, _, version = framework.strip().partition(" ")
+    release = f"{name}-{'.'.join(version.split('.')[:2])}-"
+    same = [stack for stack in list_presets("stacks") if stack.startswith(release)]
+    return own if not version or own in same or not same else same[0]
+
+
+def _load_host(name: str, framework: str) -> _Host:
+    stack = load_stack(stack_of(name, framework))
+    return _Host(chip=jax.device_get(load_chip(name)), stack=jax.device_get(stack))
+
+
+def _load_system(name: str, num_chips: float) -> System:
+    return jax.device_get(load_system(name, num_chips=num_chips))
+
+
+def _expert_ranks(row: MeasuredRow, model: Transformer) -> Count:
+    """Expert-parallel degree of a row, such that its expert group is complete.
+
+    Chips of a group beyond the expert ranks split each expert's width, within
+    the chips of one tensor-parallel group only; where attention is replicated,
+    a wider group counts as expert-parallel altogether.
+    """
+    if model.num_experts <= 1:
+        return 1.0
+    group = row.expert_parallel * row.expert_tensor_parallel
+    inside = group <= row.tensor_parallel
+    return row.expert_parallel if inside else group
+
+
+Chunk = tuple[Design, Load, Any]
+
+
+def _cut(runs: Runs, shifts: np.ndarray) -> list[Chunk]:
+    """The runs in chunks of one size, the last filled up with copies."""
+    count = len(runs.rows)
+    places = np.minimum(np.arange(-(-count // CHUNK) * CHUNK), count - 1)
+    return [
+        jax.tree.map(lambda leaf, at=at: leaf[at], (runs.designs, runs.loads, shifts))
+        for at in places.reshape(-1, CHUNK)
+    ]
+
+
+def _joined(parts: Sequence[Forecast], *, count: int) -> Forecast:
+    return jax.tree.map(
+        lambda *leaves: np.concatenate(leaves)[:count], *jax.device_get(list(parts))
+    )
+
+
+def _one(chunk: Chunk, *, technology: Technology, paths: tuple[str, ...]) -> Forecast:
+    design, load, shift = chunk
+    for place, path in enumerate(paths):
+        if path == PROMPT:
+            load = _longer_prompts(load, design, factor=jnp.exp(shift[place]))
+        else:
+            moved = get_path(design, path) * jnp.exp(shift[place])
+            design = set_path(design, path, value=moved)
+    cost = evaluate(design.replace(technology=technology), load=load)
+    return Forecast(
+        inter_token_latency=cost.inter_token_latency,
+        step_time=cost.time_per_output_token,
+        power=cost.power,
+        energy_per_token=cost.energy_per_token,
+        static_power=cost.power * cost.breakdown.energy.static / cost.energy_per_token,
+        memory_fraction=cost.memory.used / cost.memory.available,
+    )
+
+
+def _longer_prompts(load: Load, design: Design, *, factor: Array) -> Load:
+    """The load with prompts longer by a factor, of which as much is cached."""
+    more = (factor - 1) * design.request.prompt_length
+    context = load.context + more
+    return load.replace(
+        context=context,
+        context_variation=load.context_variation * load.context / context,
+        prompt_tokens=load.prompt_tokens * factor,
+        hit_tokens=load.hit_tokens * factor,
+    )
+
+
+@functools.partial(jax.jit, static_argnames="paths")
+def _forecast_chunk(
+    chunk: Chunk, *, technology: Technology, paths: tuple[str, ...]
+) -> Forecast:
+    return jax.vmap(functools.partial(_one, technology=technology, paths=paths))(chunk)
+
+
+@functools.partial(jax.jit, static_argnames="paths")
+def _slopes_chunk(
+    chunk: Chunk, *, technology: Technology, paths: tuple[str, ...]
+) -> tuple[Forecast, Forecast]:
+    def one(chunk: Chunk) -> tuple[Forecast, Forecast]:
+        designs, loads, shift = chunk
+
+        def values(shift: Array) -> Forecast:
+            return _one((designs, loads, shift), technology=technology, paths=paths)
+
+        return values(shift), jax.jacfwd(values)(shift)
+
+    return jax.vmap(one)(chunk)

@@ -1,0 +1,131 @@
+"""``codesign calibrate`` and ``validate --deltas`` on runs made by the model."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from codesign.calibrate.intervals import stack_intervals
+from codesign.config.chips import load_stack
+from tests.app.runner import invoke
+from tests.calibrate.test_fit import TRUE, made
+
+CONSTANTS = """\
+name: few
+time:
+  stack.time_factor_16bit: {spread: 3.0, source: test}
+  stack.sampling_traffic: {spread: 3.0, source: test}
+  stack.chunked_layer_time: {spread: 3.0, source: test}
+power:
+  stack.compute_energy_factor: {spread: 3.0, source: test}
+"""
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of the model itself as a CSV file."""
+    path = tmp_path_factory.mktemp("runs") / "rows.csv"
+    lines = [
+        {
+            "source": "made",
+            "arch": row.model,
+            "task": "chat",
+            "gpu": row.chip,
+            "framework": "vllm",
+            "framework_version": "0.11.1",
+            "num_gpus": 1,
+            "batch": row.batch,
+            "input_len": row.prompt_length,
+            "output_len": row.output_length,
+            "output_len_size_biased": 1.25 * float(row.output_length),
+            "mean_age_tokens": row.age,
+            "itl_ms": 1e3 * float(row.inter_token_latency),
+            "itl_kind": "median",
+            "step_ms_effective": 1e3 * float(row.step_time),
+            "power_per_gpu_w": row.power,
+            "j_per_token": row.energy_per_token,
+        }
+        for row in made().rows
+    ]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(lines[0]))
+        writer.writeheader()
+        writer.writerows(lines)
+    return path
+
+
+@pytest.fixture(scope="module")
+def few(rows: Path) -> Path:
+    path = rows.parent / "few.yaml"
+    path.write_text(CONSTANTS, encoding="utf-8")
+    return path
+
+
+def test_calibrate_writes_a_stack_that_loads(rows: Path, few: Path):
+    out = rows.parent / "mine.yaml"
+    done = invoke(
+        "calibrate", "--rows", rows, "--chip", "H100", "--constants", few, "--out", out
+    )
+    assert done.exit_code == 0, done.output
+    assert "4 models" in done.output
+    assert "chunked_layer_time" not in done.output
+    mine, shipped = load_stack(out), load_stack("vllm-0.11-h100")
+    for path, move in TRUE.items():
+        name = path.removeprefix("stack.")
+        ratio = float(getattr(mine, name)) / float(getattr(shipped, name))
+        assert ratio == pytest.approx(2.718281828**move, rel=0.03)
+    assert float(mine.layer_time) == float(shipped.layer_time)
+    text = out.read_text(encoding="utf-8")
+    assert "--rows rows.csv" in text
+    assert str(rows.parent) not in text
+    assert stack_intervals(str(out))["step_time"].high < 0.05
+
+
+def test_calibrate_as_json(rows: Path, few: Path):
+    done = invoke(
+        "calibrate", "--rows", rows, "--chip", "H100", "--constants", few, "--json"
+    )
+    found = json.loads(done.stdout)
+    assert {c["label"] for c in found["constants"]} == set(TRUE)
+    assert not any(c["at_end"] for c in found["constants"])
+    assert found["groups"][0]["scores"]["step_time"]["mean"] < 0.02
+
+
+def test_calibrate_without_runs_of_the_chip(rows: Path):
+    done = invoke("calibrate", "--rows", rows, "--chip", "B300")
+    assert done.exit_code == 2
+    assert "Chips in the file: H100" in done.output
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("time: {stack.layer_tim: {spread: 1.0}}", "Close: stack.layer_time"),
+        ("time: {stack.layer_time: {spread: -1}}", "above zero"),
+        ("time: {stack.layer_time: {spread: 1, prior: 3 W}}", "prior"),
+        ("time: {stack.layer_time: {spred: 1}}", "Did you mean spread?"),
+        ("times: {}", "Did you mean time?"),
+    ],
+)
+def test_bad_constants_are_named(rows: Path, *, text: str, message: str):
+    bad = rows.parent / "bad.yaml"
+    bad.write_text(f"name: bad\n{text}\n", encoding="utf-8")
+    done = invoke("calibrate", "--rows", rows, "--chip", "H100", "--constants", bad)
+    assert done.exit_code == 2
+    assert message in done.output
+    assert "bad.yaml:2" in done.output
+
+
+def test_validate_scores_ratios_and_writes_intervals(rows: Path):
+    out = rows.parent / "predictions.csv"
+    done = invoke("validate", "--rows", rows, "--deltas", "--predictions", out)
+    assert done.exit_code == 0, done.output
+    assert "batch doubled, H100" in done.output
+    with out.open(encoding="utf-8", newline="") as file:
+        cells = list(csv.DictReader(file))
+    assert len(cells) == len(made().rows)
+    for name in ("pred_itl_ms", "pred_step_ms", "pred_power_w", "pred_j_per_token"):
+        for line in cells:
+            low, value, high = (float(line[name + end]) for end in ("_lo", "", "_hi"))
+            assert low < value < high
