@@ -34,13 +34,15 @@ class Table:
 
     ``units`` has the SI unit of each column, ``inputs`` every parameter that
     does not change, ``versions`` what computed the numbers; ``folder`` is where
-    a run keeps its rows, if it does.
+    a run keeps its rows, if it does. ``read`` gives whole columns, ``part_of``
+    the columns that hold a row, with its place in them.
     """
 
     units: dict[str, str]
     inputs: dict[str, Any]
     versions: dict[str, str]
     read: Callable[[Sequence[str]], Columns] = field(repr=False)
+    part_of: Callable[[int], tuple[Columns, int]] = field(repr=False)
     folder: Path | None = None
 
     @property
@@ -92,12 +94,13 @@ class Table:
         return self.row(int(np.argmin(values)))
 
     def row(self, place: int) -> dict[str, Any]:
-        """One row by its place."""
+        """One row by its place; of a run, only its shard is read."""
+        part, within = self.part_of(place)
         return {
-            name: column[place].item()
-            if hasattr(column[place], "item")
-            else column[place]
-            for name, column in self.read(list(self.columns)).items()
+            name: column[within].item()
+            if isinstance(column[within], np.generic)
+            else column[within]
+            for name, column in part.items()
         }
 
     def save(self, path: str | Path) -> None:
@@ -133,6 +136,7 @@ def memory_table(
         inputs=dict(inputs),
         versions=dict(versions),
         read=lambda names: {name: kept[name] for name in names},
+        part_of=lambda place: (kept, place),
     )
 
 
@@ -144,12 +148,22 @@ def folder_table(run: Run) -> Table:
         inputs=about["inputs"],
         versions=about["versions"],
         read=lambda names: _read_columns(run, names),
+        part_of=lambda place: _read_part(run, place),
         folder=run.folder,
     )
 
 
-def _read_columns(run: Run, names: Sequence[str]) -> Columns:
-    files = [str(shard_path(run.folder, i)) for i in range(run.job.num_shards)]
+def _read_part(run: Run, place: int) -> tuple[Columns, int]:
+    """Columns of the shard that holds a row, and the place of the row in it."""
+    index, within = divmod(place, run.job.shard_size)
+    return _read_columns(run, list(run.job.units()), shards=[index]), within
+
+
+def _read_columns(
+    run: Run, names: Sequence[str], *, shards: Sequence[int] | None = None
+) -> Columns:
+    chosen = range(run.job.num_shards) if shards is None else shards
+    files = [str(shard_path(run.folder, index)) for index in chosen]
     wanted = ", ".join(_name(name) for name in names)
     with database() as base:
         try:

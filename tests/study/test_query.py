@@ -34,6 +34,15 @@ def test_list_shows_the_best_value(run: Run):
     assert (found["status"], found["points"]) == ("complete", 100)
 
 
+def test_row_is_read_from_its_shard_alone(run: Run):
+    table = folder_table(run)
+    row = table.row(57)
+    assert row.keys() == set(table.columns)
+    assert row == {name: table[name][57] for name in table.columns}
+    part, within = table.part_of(57)
+    assert (len(part["point"]), within) == (10, 7)
+
+
 def test_query_counts_every_point_once(run: Run):
     sql = 'SELECT run, count(*), count(DISTINCT point), max("deployment.batch") '
     sql += "FROM points GROUP BY run"
