@@ -15,7 +15,7 @@ from scipy.stats import rankdata
 from codesign.config.catalogue import presets_directory
 from codesign.config.chips import chip_info, stack_info
 from codesign.config.design import locate
-from codesign.config.quality import inherit_sources, load_quality_constants
+from codesign.config.quality import SECTIONS, inherit_sources, load_quality_constants
 from codesign.config.records import ValueInfo, read_values
 from codesign.config.study import Study
 from codesign.config.sweep import QUALITY, Axis, Plan
@@ -230,16 +230,16 @@ def _quality_constants() -> dict[str, ValueInfo]:
     document = read_yaml(presets_directory() / "quality" / "constants.yaml")
     problems = problems_of(document)
     data = inherit_sources(document.data)
-    names = [n for n in QualityConstants.__annotations__ if n not in {"laws", "mmlu"}]
-    found = read_values(
-        QualityConstants,
-        {name: data[name] for name in names},
-        problems=problems,
-        prefix="",
-        optional={"laws.", "mmlu."},
-    )
+    known = path_units(QualityConstants)
+    found = {
+        f"{section}.{path}": info
+        for section, kind in SECTIONS.items()
+        for path, info in read_values(
+            kind, data[section], problems=problems, prefix=section
+        ).items()
+    }
     problems.raise_if_any()
-    return {f"{QUALITY}{path}": info for path, info in found.items()}
+    return {f"{QUALITY}{p}": info for p, info in found.items() if p in known}
 
 
 def _correlation(a: Any, b: Any) -> float:
