@@ -34,12 +34,13 @@ class Moved(Climber):
         self.space = build_space(study)
         self.problem = build_problem(study, self.space)
         self.constants = constants or first.constants
+        self.drawn = first.drawn
         self.rng = np.random.default_rng(study.search.seed)
         self.engine = copy.copy(first.engine)
         self.engine.space = self.space
         self.theta = self._theta(None)
         self._quality = jax.jit(
-            partial(quality, reference=study.baseline.model, constants=self.constants)
+            partial(quality, reference=study.reference, constants=self.constants)
         )
 
 

@@ -20,6 +20,7 @@ from codesign.config.models import load_model
 from codesign.config.quality import load_quality_constants
 from codesign.config.study import load_study
 from codesign.config.technology import load_technology
+from codesign.core.compiler import cpu_options
 from codesign.core.paths import get_path
 from codesign.core.smooth import Sharpness
 from codesign.cost.evaluate import evaluate
@@ -190,7 +191,7 @@ def _compiled(kind: str) -> Callable[..., tuple[Array, Array]]:
 
         return jax.lax.map(lambda line: jax.jvp(values, line[:1], line[1:]), lines)
 
-    return jax.jit(rows, compiler_options={"xla_cpu_use_fusion_emitters": False})
+    return jax.jit(rows, compiler_options=cpu_options(level=0))
 
 
 def box_rows(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from codesign.config.catalogue import list_presets
+from codesign.core.compiler import cpu_options
 from codesign.core.paths import get_path
 from codesign.core.record import as_float64
 from codesign.cost.evaluate import evaluate
@@ -167,7 +168,7 @@ def test_no_free_parameter_is_without_effect_in_the_whole_box():
     assert not flat, flat
 
 
-OPTIONS = {"xla_cpu_use_fusion_emitters": False}
+OPTIONS = cpu_options(level=0)
 
 
 def log_energy(found: Cost) -> jax.Array:

@@ -8,6 +8,7 @@ from jax import Array
 
 from codesign.config.catalogue import list_presets
 from codesign.config.chips import load_stack
+from codesign.core.compiler import cpu_options
 from codesign.core.paths import get_path
 from codesign.cost.evaluate import evaluate
 from codesign.cost.record import Cost
@@ -220,7 +221,7 @@ def smooth_errors() -> list[float]:
         found = cost(design, sharpness=SHARPEST)
         return jnp.log(jnp.stack([get_path(found, name) for name in COSTS]))
 
-    run = jax.jit(sharp, compiler_options={"xla_cpu_use_fusion_emitters": False})
+    run = jax.jit(sharp, compiler_options=cpu_options(level=0))
     exact = [costs(design, "hard") for design in ready]
     found = [
         [costs(design, "smooth") for design in ready],

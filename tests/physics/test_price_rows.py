@@ -82,7 +82,7 @@ LEVERS = (
     ),
     lever(
         "deployment.power_limit",
-        0.5,
+        0.7,
         better={"energy_per_token": -1, "power": -1},
         worse={"time_to_first_token": 1},
         given={"prompt_length": 4096.0},
