@@ -7,7 +7,7 @@ that every shard of the job carries.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
@@ -146,12 +146,28 @@ def _check_columns(job: Job) -> None:
     if len(set(paths)) < len(paths) or twice:
         names = ", ".join(twice or paths)
         raise InputError(f"sweep over {names}: already a variable or a column.")
+    _check_draws(job.study, paths)
     for path in paths:
         metric = path.removeprefix(LIMITS)
         limits = [limit.metric for limit in job.study.limits]
         if path.startswith(LIMITS) and metric not in limits:
             known = ", ".join(limits) or "none"
             raise InputError(f"{path}: the study limits {known}, not {metric}.")
+
+
+def _check_draws(study: Study, paths: Sequence[str]) -> None:
+    """Draws of quality are taken once, so a sweep must not move what they rest on."""
+    quantiles = [limit.text for limit in study.limits if limit.quantile is not None]
+    moved = [path for path in paths if path.startswith(("model.", QUALITY))]
+    if quantiles and moved and (moved[0].startswith(QUALITY) or not _named(study)):
+        raise InputError(
+            f"sweep over {moved[0]}: {quantiles[0]} is taken over draws of one fixed "
+            "reference. Name a reference: in the study, or drop the share of draws."
+        )
+
+
+def _named(study: Study) -> bool:
+    return study.resolved.get("reference") is not None
 
 
 def job_to_dict(job: Job) -> dict[str, Any]:
@@ -175,9 +191,14 @@ def job_from_dict(data: Mapping[str, Any], *, folder: Path) -> Job:
 def identity(job: Job) -> dict[str, Any]:
     """Everything that the numbers of a job depend on, by name."""
     study = {k: v for k, v in study_to_dict(job.study).items() if k not in SILENT}
-    study |= {"baseline": flatten(job.study.baseline)}
+    judged = {
+        "baseline": flatten(job.study.baseline),
+        "reference": flatten(job.study.reference),
+        "recipe": asdict(job.study.recipe),
+        "equal_compute": job.study.equal_compute,
+    }
     work = {"metrics": list(job.metrics), "shard_size": job.shard_size}
-    return {**study, **work, "versions": numeric_versions()}
+    return {**study, **judged, **work, "versions": numeric_versions()}
 
 
 def fingerprint(known: Mapping[str, Any]) -> str:

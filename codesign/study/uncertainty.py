@@ -190,7 +190,7 @@ def _uniform(axis: Axis, *, low: float, high: float, share: bool) -> Axis:
 
 def _held(study: Study, path: str) -> float | None:
     if path.startswith(QUALITY):
-        source: Any = load_quality_constants()
+        source: Any = load_quality_constants(recipe=study.recipe)
         path = path.removeprefix(QUALITY)
     else:
         source = study.baseline

@@ -26,7 +26,12 @@ from codesign.cost.governor import govern, settle
 from codesign.cost.limits import Limits
 from codesign.cost.record import Cost
 from codesign.cost.total import assemble, prepare
-from codesign.optimize.problem import log_constraint, metric
+from codesign.model.transformer import Transformer
+from codesign.optimize.problem import (
+    log_constraint,
+    metric,
+    train_at_equal_compute,
+)
 from codesign.optimize.result import TOLERANCE
 from codesign.outcome.answer import Outcome
 from codesign.quality.constants import QualityConstants
@@ -76,13 +81,15 @@ class Worker:
         )
 
     def _evaluate(self) -> Callable[[Floats, NDArray[np.bool_]], Columns]:
-        constants = as_float64(load_quality_constants())
         study = self.job.study
+        constants = as_float64(load_quality_constants(recipe=study.recipe))
+        reference = as_float64(study.reference)
         function = batch_evaluator(
             Shape(
                 paths=self.paths,
                 metrics=self.job.metrics,
-                limits=tuple(limit for limit in study.limits if not limit.baseline),
+                limits=tuple(x for x in study.limits if is_fixed(x)),
+                equal_compute=study.equal_compute,
                 always=tuple(
                     n for n in Limits.__dataclass_fields__ if n not in study.off
                 ),
@@ -94,7 +101,10 @@ class Worker:
         def compute(values: Floats, legal: NDArray[np.bool_]) -> Columns:
             groups = _groups(values)
             found = [
-                function(group, study.baseline, constants=constants) for group in groups
+                function(
+                    group, study.baseline, constants=constants, reference=reference
+                )
+                for group in groups
             ]
             done = np.concatenate(jax.device_get(found))[: len(values)]
             done = np.where(legal[:, None], done, np.nan)
@@ -149,7 +159,8 @@ class Worker:
 
     def constants_at(self, row: Floats) -> QualityConstants:
         """Constants of the quality law at the values of one point."""
-        constants = as_float64(load_quality_constants())
+        recipe = self.job.study.recipe
+        constants = as_float64(load_quality_constants(recipe=recipe))
         for path, value in zip(self.paths, row, strict=True):
             if path.startswith(QUALITY):
                 name = path.removeprefix(QUALITY)
@@ -166,6 +177,17 @@ class Shape:
     limits: tuple[Limit, ...]
     always: tuple[str, ...]
     is_open: bool
+    equal_compute: bool
+
+
+def is_fixed(limit: Limit) -> bool:
+    """Whether a limit is known without a search: no tuned baseline, no draws."""
+    return not limit.baseline and limit.quantile is None
+
+
+def bound_of(limit: Limit) -> float:
+    """Right side of a fixed limit; one on a path of the design does not use it."""
+    return limit.factor if limit.value is None else limit.value
 
 
 @lru_cache(maxsize=16)
@@ -174,17 +196,24 @@ def batch_evaluator(shape: Shape) -> Any:
 
     Hard maxima, governor settled, and the batch too where an arrival rate is
     given, as ``evaluate`` does for one design. Limits that refer to a tuned
-    baseline are left to searches.
+    baseline, or hold in a share of draws, are left to searches.
     """
 
-    def one(values: Array, base: Design, *, constants: QualityConstants) -> Array:
-        reference = base.model
+    def one(
+        values: Array,
+        base: Design,
+        *,
+        constants: QualityConstants,
+        reference: Transformer,
+    ) -> Array:
         design, constants = _placed(shape.paths, values, base=base, constants=constants)
+        if shape.equal_compute:
+            design = train_at_equal_compute(design, reference)
         cost = settled_cost(design, is_open=shape.is_open)
         scored = quality(design.model, reference=reference, constants=constants)
         found = Outcome(cost=cost, quality=scored)
         asked = [
-            log_constraint(limit, found, design=design, bound=limit.value or 1.0)
+            log_constraint(limit, found, design=design, bound=bound_of(limit))
             for limit in shape.limits
         ]
         kept = [getattr(cost.limits, name) for name in shape.always]
@@ -192,8 +221,17 @@ def batch_evaluator(shape: Shape) -> Any:
         shown = [jnp.asarray(metric(found, name)) for name in shape.metrics]
         return jnp.stack([*shown, worst])
 
-    def every(values: Array, base: Design, *, constants: QualityConstants) -> Array:
-        return jax.vmap(lambda row: one(row, base, constants=constants))(values)
+    def every(
+        values: Array,
+        base: Design,
+        *,
+        constants: QualityConstants,
+        reference: Transformer,
+    ) -> Array:
+        def at(row: Array) -> Array:
+            return one(row, base, constants=constants, reference=reference)
+
+        return jax.vmap(at)(values)
 
     return jax.jit(every, compiler_options=cpu_options())
 

@@ -13,7 +13,7 @@ from codesign.config.sweep import build_plan
 from codesign.core.errors import BoundsError, InputError, UnknownNameError
 from codesign.cost.evaluate import evaluate
 from codesign.serving.design import set_parameter
-from codesign.study.job import build_job
+from codesign.study.job import build_job, fingerprint, identity
 from codesign.study.points import axis_values, point_values
 from codesign.study.sweep import sweep
 from codesign.study.table import Table
@@ -196,3 +196,29 @@ def test_unknown_column_is_explained(table: Table):
 
 def test_two_sweeps_are_the_same_bits(table: Table):
     assert_same_columns(sweep(design(), OVER).to_numpy(), table.to_numpy())
+
+
+RECIPES = """\
+name: swept
+baseline: {chip: h100-sxm, model: llama-3-8b, batch: 64}
+request: {prompt_length: 1024, output_length: 256}
+REFERENCE
+subject_to: [quality.gap <= 0]
+sweep: {over: {model.weight_bits: [4, 16]}}
+"""
+
+
+def test_reference_of_a_study_is_what_quality_and_fingerprint_follow(tmp_path: Path):
+    file, gaps, prints = tmp_path / "swept.yaml", [], []
+    for line in ("note: own", "reference: llama-3-70b"):
+        file.write_text(RECIPES.replace("REFERENCE", line), encoding="utf-8")
+        study = load_study(file)
+        table = sweep(study, metrics=["quality.gap"])
+        gaps.append(table["quality.gap"])
+        assert (table["violation"] >= gaps[-1]).all()
+        assert not table["feasible"][gaps[-1] > 1e-3].any()
+        prints.append(fingerprint(identity(build_job(study, None))))
+    assert gaps[0][1] == pytest.approx(0.0, abs=1e-9)
+    assert gaps[0][0] > 0
+    assert (gaps[1] > gaps[0] + 1.0).all()
+    assert prints[0] != prints[1]
