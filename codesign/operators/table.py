@@ -148,7 +148,7 @@ def _column(cells: list[Array | float]) -> Array:
         if id(cell) in position:
             places[index, position[id(cell)]] = 1.0
     values = jnp.stack([jnp.asarray(c, jnp.float64) for c in traced.values()])
-    return jnp.asarray(known) + jnp.asarray(places) @ values
+    return jnp.asarray(known) + values @ jnp.asarray(places.T)
 
 
 def kind_column(kinds: tuple[RowKind, ...], name: str) -> Array:
