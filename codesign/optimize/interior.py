@@ -164,9 +164,7 @@ def _solve(
         state = _judge(state, seen, free=free, barrier=barrier)
         return count + 1, _aim(state, free=free, barrier=barrier)
 
-    _, last = jax.lax.while_loop(
-        unfinished, advance, (jnp.asarray(0), begin)
-    )
+    _, last = jax.lax.while_loop(unfinished, advance, (jnp.asarray(0), begin))
     return Optima(
         points=last.point.x,
         objective=last.values.objective,
