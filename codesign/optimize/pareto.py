@@ -32,7 +32,6 @@ COPIES = 24
 KEPT = 8  # designs of each level that a round of the polish keeps
 PENALTIES = (3.0, 300.0)
 BEYOND = 1e-6  # of a level, so that its own end is inside
-TWO, THREE = 2, 3
 
 
 @dataclass(frozen=True)
