@@ -97,10 +97,10 @@ def front_data(front: "Front") -> dict[str, Any]:
     from codesign.core.paths import get_path
     from codesign.report.tables import metric_unit
 
-    free = {v.path: str(v.unit) for v in front.study.free}
+    free = {v.path: v.unit for v in front.study.free}
     return {
         "study": front.study.name,
-        "units": {name: str(metric_unit(name)) for name in front.metrics} | free,
+        "units": {name: metric_unit(name).text for name in front.metrics} | free,
         "hypervolume": front.hypervolume,
         "designs": [
             dict(zip(front.metrics, map(float, values), strict=True))
@@ -132,9 +132,12 @@ def _write(front: "Front", folder: Path, *, data: dict[str, Any]) -> None:
 
 
 def _write_csv(data: dict[str, Any], path: Path) -> None:
-    names = list(data["units"])
+    from codesign.core.quantities import Unit
+    from codesign.study.plain import field_label
+
+    units = {name: Unit(text) for name, text in data["units"].items()}
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow([f"{name} [{data['units'][name]}]" for name in names])
+        writer.writerow([field_label(name, unit) for name, unit in units.items()])
         for design in data["designs"]:
-            writer.writerow([repr(design[name]) for name in names])
+            writer.writerow([repr(design[name]) for name in units])

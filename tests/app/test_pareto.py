@@ -36,7 +36,7 @@ def test_the_table_has_a_unit_for_every_column(folder: Path):
     data = read(folder)
     with (folder / "front.csv").open(encoding="utf-8", newline="") as stream:
         head, *rows = csv.reader(stream)
-    assert head[:2] == [f"{Y} [J/token]", f"{X} [s]"]
+    assert head[:2] == [f"{Y} [J/token]", f"{X} [s/token]"]
     assert len(rows) == len(data["designs"])
     assert float(rows[0][1]) == data["designs"][0][X]
 
