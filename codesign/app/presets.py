@@ -160,6 +160,7 @@ def _chip(name: str) -> Shown:
         "aliases": ", ".join(info.aliases),
         "style": info.style,
         "memory": info.memory,
+        "store": info.store,
         "link": info.link,
         "stack": info.stack,
         "note": info.note,
@@ -204,6 +205,7 @@ def _technology(name: str) -> Shown:
         "styles": technology.style_values,
         "memory": technology.memory_values,
         "links": technology.link_values,
+        "stores": technology.store_values,
     }
     if file in kinds:
         return {"name": file}, dict(_of_kinds(file, kinds[file])), {}

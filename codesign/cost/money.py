@@ -45,15 +45,26 @@ def server_power(design: Design, power: Watts) -> Watts:
     )
 
 
+def chip_lifetime(design: Design) -> Seconds:
+    """Years in service: the usual ones, or the model's where weights are fixed.
+
+    T = (1 - x) T_hardware + x min(T_hardware, T_model)
+    """
+    data, fixed = design.technology.datacenter, design.chip.store.fixed_fraction
+    model = jnp.minimum(data.lifetime, data.model_lifetime)
+    return data.lifetime + fixed * (model - data.lifetime)
+
+
 def usd_per_second(
     design: Design, built: Silicon, *, power: Watts, sharpness: Sharpness = None
 ) -> UsdPerSecond:
     """Dollars per second and chip: capital, provisioned power, electricity.
 
-    [price f_server / (1 - f_network) crf(T) + $_W P_max crf(T_facility)] / u
-      + $_J PUE P_server
+    [price f_server / (1 - f_network) crf(T) + price (crf(T_chip) - crf(T))
+      + price_model crf(T_model) + $_W P_max crf(T_facility)] / u + $_J PUE P_server
 
-    Assumes: capital is paid for the peak, u is mean over peak load.
+    Assumes: capital is paid for the peak, u is mean over peak load. A chip that
+    ends with its model leaves its server to the next one.
     Source: docs/theory/money.md.
     """
     data = design.technology.datacenter
@@ -62,7 +73,11 @@ def usd_per_second(
         built.price * data.server_price_factor / (1 - data.network_price_fraction)
     )
     provisioned = server_power(design, limit) * data.power_usage_effectiveness
-    capital = hardware * capital_recovery(data.interest_rate, data.lifetime)
+    rate = data.interest_rate
+    usual = capital_recovery(rate, data.lifetime)
+    own = capital_recovery(rate, chip_lifetime(design))
+    capital = hardware * usual + built.price * (own - usual)
+    capital = capital + built.model_price * capital_recovery(rate, data.model_lifetime)
     capital = capital + data.facility_price * provisioned * capital_recovery(
         data.interest_rate, data.facility_lifetime
     )
@@ -74,4 +89,4 @@ def carbon_per_second(design: Design, built: Silicon, *, power: Watts) -> Scalar
     """Kilograms CO2e per second and chip: embodied over its life, and grid."""
     data = design.technology.datacenter
     facility = server_power(design, power) * data.power_usage_effectiveness
-    return built.carbon / data.lifetime + data.grid_carbon * facility
+    return built.carbon / chip_lifetime(design) + data.grid_carbon * facility

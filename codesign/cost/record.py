@@ -29,6 +29,7 @@ class EnergyPerToken(Record):
     """Joules per output token at the chip boundary, by component."""
 
     compute: JoulesPerToken
+    converter: JoulesPerToken
     vector: JoulesPerToken
     sram: JoulesPerToken
     dram: JoulesPerToken

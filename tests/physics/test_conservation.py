@@ -150,7 +150,7 @@ def test_sram_is_not_used_twice(chip: str):
 def test_area_parts_sum_to_the_die(chip: str):
     given = load_chip(chip)
     built = silicon(given, load_technology())
-    parts = built.compute_area + built.sram_area + built.phy_area
+    parts = built.compute_area + built.sram_area + built.phy_area + built.store_area
     scale = np.exp(float(given.anchor.area))
     assert float(built.area) == pytest.approx(scale * float(parts))
     assert float(built.die_area * given.dies) == pytest.approx(float(built.area))

@@ -42,7 +42,16 @@ CLAIMED = (
 """Systems that the project's claims name."""
 
 LARGEST_SYSTEM = 1024.0
-STRUCTURAL = ("memory", "power_density", "shoreline", "dram_pins", "voltage", "chips")
+STRUCTURAL = (
+    "memory",
+    "power_density",
+    "shoreline",
+    "dram_pins",
+    "stack_area",
+    "adc_bits",
+    "voltage",
+    "chips",
+)
 
 
 class Run(NamedTuple):
@@ -64,6 +73,10 @@ SYSTEMS = {
     "h100-sxm": Run("llama-3-70b", 8.0, 8.0, 1.0, 16.0),
     "gb200-nvl72": Run("deepseek-v3", 72.0, 8.0, 1.0, 8.0),
     "gc200": Run("llama-3-8b", 64.0, 4.0, 16.0, 8.0),
+    "analog-in-memory": Run("llama-3-8b", 16.0, 8.0, 2.0, 4.0),
+    "weights-in-rom": Run("llama-3-8b", 2.0, 2.0, 1.0, 4.0),
+    "inhouse-asic": Run("llama-3-70b", 4.0, 4.0, 1.0, 4.0),
+    "dram-on-logic": Run("llama-3-8b", 1.0, 1.0, 1.0, 16.0),
 }
 
 
