@@ -125,20 +125,10 @@ def given_chip(flags: DesignFlags) -> "ChipInfo | None":
 
 def unsure_values(flags: DesignFlags) -> dict[str, dict[str, Any]] | None:
     """Announced, recalled and assumed values of the chip, for JSON; None unknown."""
-    from codesign.config.records import unsure
+    from codesign.config.records import unsure_facts
 
     chip = given_chip(flags)
-    if chip is None:
-        return None
-    return {
-        path: {
-            "value": info.value,
-            "unit": info.unit.text,
-            "status": info.status,
-            "source": info.source,
-        }
-        for path, info in unsure(chip.values).items()
-    }
+    return unsure_facts(chip.values) if chip else None
 
 
 def read_design(flags: DesignFlags) -> "Design":

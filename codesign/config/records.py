@@ -65,6 +65,19 @@ def unsure(values: Mapping[str, ValueInfo]) -> dict[str, ValueInfo]:
     return {path: info for path, info in values.items() if info.status in UNSURE}
 
 
+def unsure_facts(values: Mapping[str, ValueInfo]) -> dict[str, dict[str, Any]]:
+    """What ``unsure`` finds as plain data: value in SI, unit, status, source."""
+    return {
+        path: {
+            "value": info.value,
+            "unit": info.unit.text,
+            "status": info.status,
+            "source": info.source,
+        }
+        for path, info in unsure(values).items()
+    }
+
+
 def build_record(
     record_type: type[_R],
     data: Any,

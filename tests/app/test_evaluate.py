@@ -76,6 +76,7 @@ def test_doubtful_values_of_the_chip_are_listed():
     """Groq 3 is announced, its power assumed; the bandwidth of an H100 is verified."""
     flags = ["--chip", "groq3", "--num-chips", "64", "--model", "llama-3-8b"]
     flags += ["--batch", "1", "--prompt-length", "64", "--output-length", "32"]
+    flags += ["--set", "model.weight_bits=8"]
     shown = invoke("evaluate", *flags).stdout
     assert "Announced, recalled or assumed values of NVIDIA Groq 3" in shown
     doubts = answer("evaluate", *flags)["unsure"]

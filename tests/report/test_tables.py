@@ -11,6 +11,8 @@ from codesign.report.sources import (
     objective_spread,
     provenance_table,
     spread_table,
+    study_chip,
+    unsure_table,
 )
 from codesign.report.tables import (
     METRICS,
@@ -74,6 +76,17 @@ def test_provenance_names_seed_sources_and_versions(result: Result):
     assert rows["constants"].startswith(f"{len(known)} from ")
     assert rows["jax"][0].isdigit()
     assert len(known) > 100
+
+
+def test_doubtful_values_of_the_chip_are_named(result: Result):
+    chip = study_chip(result.study)
+    assert chip is not None
+    table = unsure_table(chip)
+    rows = {row[0]: row for row in table.rows}
+    assert rows["system.outer_latency"][3] == "assumed"
+    assert rows["system.outer_bandwidth"][3] == "recalled"
+    assert "dram_bandwidth" not in rows
+    assert f"{len(rows)} of {len(chip.values)} values" in table.note
 
 
 def test_spread_is_the_root_of_summed_squares(result: Result):
