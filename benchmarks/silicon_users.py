@@ -162,12 +162,17 @@ def _verdict() -> list[str]:
         most = reads_per_second(user)
         read = user.num_chips * 1.6e3 / most
         least = user.published / most
-        lines.append(
-            f"| {user.model} | {read:.0f} GB | {most:.0f} | "
-            f"{VENDOR_SHARE * most:.0f} | {user.published:.0f} | {least:.1f} to {least / VENDOR_SHARE:.1f} | "
-            f"{user.num_chips * least:.0f} to "
-            f"{user.num_chips * least / VENDOR_SHARE:.0f} |"
+        real = least / VENDOR_SHARE
+        cells = (
+            user.model,
+            f"{read:.0f} GB",
+            f"{most:.0f}",
+            f"{VENDOR_SHARE * most:.0f}",
+            f"{user.published:.0f}",
+            f"{least:.1f} to {real:.1f}",
+            f"{user.num_chips * least:.0f} to {user.num_chips * real:.0f}",
         )
+        lines.append("| " + " | ".join(cells) + " |")
     speeds = ", ".join(f"{1 / user_time(u):.0f}" for u in large)
     without = ", ".join(f"{VENDOR_SHARE * reads_per_second(u):.0f}" for u in large)
     shares = [_acceptance_words(u) for u in large]

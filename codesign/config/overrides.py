@@ -50,6 +50,7 @@ _POSITIVE = (
     "request.prompt_length",
     "request.output_length",
     "system.domain_size",
+    "technology.datacenter.utilization",
     "chip.program.volume",
     "chip.program.model_volume",
     "chip.store.rewrite_time",

@@ -26,9 +26,10 @@ from codesign.cost.evaluate import evaluate
 from codesign.cost.load import queue_time
 from codesign.cost.money import (
     capital_recovery,
+    carbon_bill,
+    money_bill,
     server_power,
     usable_power,
-    usd_per_second,
 )
 from codesign.cost.residency import resident_share
 from codesign.hardware.anchor import anchor_chip
@@ -294,7 +295,8 @@ def test_money_and_load_follow_their_units():
         (capital_recovery, {"rate": 0.1 / year, "lifetime": 5 * year}),
         (server_power, {"design": design, "power": 500.0}),
         (usable_power, {"design": design}),
-        (usd_per_second, {"design": design, "built": built, "power": 500.0}),
+        (money_bill, {"design": design, "built": built, "power": 500.0, "plug": 700.0}),
+        (carbon_bill, {"design": design, "built": built, "plug": 700.0}),
         (
             queue_time,
             {"rate": 2.0, "slots": 8.0, "service": 3.0, "variation": 1.0},
