@@ -38,6 +38,8 @@ from codesign.report.texts import NONE, number, percent, quantity
 
 PACKAGES = ("codesign", "jax", "jaxlib", "flax", "optax", "numpy", "plotly")
 MOST_ROWS = 10
+ALWAYS_SHOWN = ("chip.style.min_voltage",)
+SHOWN_WITH_NODE = ("technology.arithmetic.static_node_exponent",)
 IN_DATASHEET = (  # a chip states these itself, whatever its kind
     "chip.style.reference_clock",
     "chip.dram.stack_capacity",
@@ -135,6 +137,8 @@ def status_counts(known: Mapping[str, ValueInfo]) -> str:
 def spread_table(result: Result, known: Mapping[str, ValueInfo]) -> Table:
     """Constants whose stated range moves the best design's objective most.
 
+    The minimum voltage is always among them, static power by node where it is free.
+
     effect = elasticity * ln(end of the range / value), to first order
     """
     rows: list[tuple[str, ...]] = []
@@ -142,7 +146,10 @@ def spread_table(result: Result, known: Mapping[str, ValueInfo]) -> Table:
     strongest = sorted(
         effects, key=lambda path: -abs(effects[path][1] - effects[path][0])
     )
-    for path in strongest[:MOST_ROWS]:
+    free = {variable.path for variable in result.study.free}
+    asked = (*ALWAYS_SHOWN, *(SHOWN_WITH_NODE if "chip.node" in free else ()))
+    others = [path for path in asked if path in strongest[MOST_ROWS:]]
+    for path in [*strongest[:MOST_ROWS], *others]:
         info = known[path]
         low, high = (math.expm1(effect) for effect in effects[path])
         cells = (

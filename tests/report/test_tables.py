@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -87,6 +88,19 @@ def test_doubtful_values_of_the_chip_are_named(result: Result):
     assert rows["system.outer_bandwidth"][3] == "recalled"
     assert "dram_bandwidth" not in rows
     assert f"{len(rows)} of {len(chip.values)} values" in table.note
+
+
+def test_the_least_voltage_is_always_shown(result: Result):
+    """However little it moves, beside the ten constants that move most."""
+    known = constants(result.study)
+    ranged = [p for p, v in known.items() if isinstance(v.low, float) and v.low > 0]
+    assert result.evidence is not None
+    least = "chip.style.min_voltage"
+    strong = {path: 1.0 for path in ranged if path != least}
+    evidence = replace(result.evidence, elasticities={**strong, least: 1e-6})
+    shown = [r[0] for r in spread_table(replace(result, evidence=evidence), known).rows]
+    assert len(shown) == 11
+    assert shown[-1] == least
 
 
 def test_spread_is_the_root_of_summed_squares(result: Result):
