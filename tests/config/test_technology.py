@@ -55,7 +55,9 @@ def test_every_kind_is_documented(kind: str):
 
 def test_every_value_of_chips_and_stacks_is_documented():
     for name in list_presets("chips"):
-        assert_documented(chip_info(name).values)
+        values = chip_info(name).values
+        assert_documented(values)
+        assert all(v.confidence in {"A", "B", "C"} for v in values.values()), name
     for name in list_presets("stacks"):
         assert_documented(stack_info(name).values)
 
