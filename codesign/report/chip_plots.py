@@ -114,15 +114,10 @@ def plot_chip_map(chips: Sequence[ChipFacts]) -> go.Figure:
         group = [c for c in chips if c.family == family]
         if group:
             figure.add_trace(_family_marks(group, family, color=color, symbol=symbol))
+            figure.add_trace(_legend_mark(family, color=color, symbol=symbol))
     for label in _labels(chips):
         figure.add_annotation(label)
-    hollow = go.Scatter(
-        x=[None],
-        y=[None],
-        mode="markers",
-        name=f"hollow: {HOLLOW}",
-        marker={"symbol": "circle-open", "color": GREY, "size": 9},
-    )
+    hollow = _legend_mark(f"hollow: {HOLLOW}", color=GREY, symbol="circle-open")
     figure.add_trace(hollow)
     return base_figure(
         figure,
@@ -194,6 +189,8 @@ def _family_marks(
         y=[_position(c)[1] for c in chips],
         mode="markers",
         name=family,
+        legendgroup=family,
+        showlegend=False,
         text=[c.title for c in chips],
         marker={
             "symbol": [symbol if c.balance_sure else f"{symbol}-open" for c in chips],
@@ -202,6 +199,18 @@ def _family_marks(
             "line": {"width": 1.5, "color": color},
         },
         hovertemplate="%{text}<br>%{x:.3g} B/(GFLOP/s), %{y:.3g} FLOP/B<extra></extra>",
+    )
+
+
+def _legend_mark(name: str, *, color: str, symbol: str) -> go.Scatter:
+    """A mark for the legend only: those of the chips may be hollow."""
+    return go.Scatter(
+        x=[None],
+        y=[None],
+        mode="markers",
+        name=name,
+        legendgroup=name,
+        marker={"symbol": symbol, "color": color, "size": 9},
     )
 
 
