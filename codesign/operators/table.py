@@ -14,7 +14,7 @@ from jax import Array
 
 from codesign.core.quantities import Bits, Bytes, Count, Factor, Flop, Fraction, Macs
 from codesign.core.record import Record
-from codesign.core.smooth import Sharpness, round_up
+from codesign.core.smooth import Sharpness, round_up, smooth_max
 
 
 class OperatorTable(Record):
@@ -206,7 +206,8 @@ def work(
     moved = jnp.where(macs > 0, moved * (1 - is_cache), 0.0)
     activations = jnp.maximum(moved, bound - stored)
     queries = table.rows * table.inner / 2 * operand / tiles.capacity
-    passes = 1 + kind_column(kinds, "attends") * jnp.maximum(queries - 1, 0.0)
+    blocks = smooth_max(1.0, queries, sharpness=sharpness)
+    passes = 1 + kind_column(kinds, "attends") * (blocks - 1)
     return Work(
         flops=2 * macs,
         macs=macs,
