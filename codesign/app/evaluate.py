@@ -23,6 +23,10 @@ Out = Annotated[
     ),
 ]
 SUFFIXES = (".json", ".yaml", ".yml")
+NO_SOURCES = (
+    "Sources: a design file does not keep which values of its chip were announced, "
+    "recalled or assumed; the preset or study that it came from does."
+)
 
 
 @design_flags
@@ -50,11 +54,11 @@ def evaluate(flags: DesignFlags, *, as_json: Json = False, out: Out = None) -> N
 
     design = read_design(flags)
     cost = jax.device_get(run(design))
-    data = _as_dict(design, cost) if as_json or out else {}
+    data = _as_dict(flags, design, cost=cost) if as_json or out else {}
     if as_json:
         typer.echo(json_text(data))
     else:
-        _show(design, cost, title=flags.text())
+        _show(flags, design, cost=cost)
     if out is not None and out.suffix == ".json":
         write_output(out, json_text(data) + "\n")
     elif out is not None:
@@ -66,8 +70,9 @@ def evaluate(flags: DesignFlags, *, as_json: Json = False, out: Out = None) -> N
         raise typer.Exit(INFEASIBLE)
 
 
-def _as_dict(design: "Design", cost: "Cost") -> dict[str, Any]:
-    """Fields of ``Cost`` in SI, broken limits, every input, and versions."""
+def _as_dict(flags: DesignFlags, design: "Design", *, cost: "Cost") -> dict[str, Any]:
+    """Fields of ``Cost`` in SI, broken limits, every input, doubts, and versions."""
+    from codesign.app.flags import unsure_values
     from codesign.app.output import versions
     from codesign.study.line import violated_limits
     from codesign.study.plain import to_plain
@@ -76,6 +81,7 @@ def _as_dict(design: "Design", cost: "Cost") -> dict[str, Any]:
         **to_plain(cost),
         "violated": violated_limits(cost),
         "inputs": to_plain(design),
+        "unsure": unsure_values(flags),
         "versions": versions(),
     }
 
@@ -88,11 +94,18 @@ def _save(out: Path, design: "Design", *, title: str) -> None:
     write_whole(out, lambda part: save_design(design, part, comment=comment))
 
 
-def _show(design: "Design", cost: "Cost", *, title: str) -> None:
+def _show(flags: DesignFlags, design: "Design", *, cost: "Cost") -> None:
     from codesign.app.design_tables import design_tables
+    from codesign.app.flags import given_chip
     from codesign.app.output import console, show_table
+    from codesign.report.sources import unsure_table
 
     screen = console()
-    screen.print(title, style="bold", markup=False)
+    screen.print(flags.text(), style="bold", markup=False)
     for table in design_tables(design, cost):
         show_table(screen, table)
+    chip = given_chip(flags)
+    if chip:
+        show_table(screen, unsure_table(chip))
+    else:
+        screen.print(NO_SOURCES, markup=False)

@@ -13,6 +13,7 @@ from codesign.core.quantities import (
     Seconds,
     SecondsPerToken,
     TokensPerSecond,
+    UsdPerSecond,
     UsdPerToken,
     Volts,
     Watts,
@@ -21,6 +22,7 @@ from codesign.core.record import Record
 from codesign.cost.energy import EnergyBill
 from codesign.cost.latency import TimeBill
 from codesign.cost.limits import Limits
+from codesign.cost.money import CarbonBill, MoneyBill
 from codesign.cost.residency import Memory
 from codesign.hardware.silicon import Silicon
 
@@ -29,6 +31,7 @@ class EnergyPerToken(Record):
     """Joules per output token at the chip boundary, by component."""
 
     compute: JoulesPerToken
+    converter: JoulesPerToken
     vector: JoulesPerToken
     sram: JoulesPerToken
     dram: JoulesPerToken
@@ -42,7 +45,8 @@ class Breakdown(Record):
     """Where joules and seconds go; decode and prefill shares sum to the whole.
 
     ``energy`` is per output token; ``step_seconds`` the mean step; the decode
-    step alone and the step that prefills one prompt stand beside it.
+    step alone and the step that prefills one prompt stand beside it. ``usd`` and
+    ``carbon`` are per second of work and chip.
     """
 
     energy: EnergyPerToken
@@ -53,6 +57,8 @@ class Breakdown(Record):
     prompt_seconds: TimeBill
     decode_joules: EnergyBill
     prompt_joules: EnergyBill
+    usd: MoneyBill
+    carbon: CarbonBill
 
 
 class Cost(Record):
@@ -60,7 +66,9 @@ class Cost(Record):
 
     ``time_per_output_token`` is the mean time between a sequence's tokens,
     prefill interference included; ``inter_token_latency`` the median.
-    ``power`` is the mean per chip, ``chip_power_limit`` what it may draw.
+    ``power`` is the mean per chip at work. Where utilisation is below one, energy,
+    dollars and carbon per token carry their share of the idle hours, and
+    ``usd_per_second`` is per chip and second of work.
     """
 
     time_to_first_token: Seconds
@@ -80,6 +88,7 @@ class Cost(Record):
     decode_voltage: Volts
     prefill_voltage: Volts
     usd_per_token: UsdPerToken
+    usd_per_second: UsdPerSecond
     carbon_per_token: KgCo2ePerToken
     batch: Count
     max_batch: Count
