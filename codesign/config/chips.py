@@ -218,10 +218,15 @@ def chip_info(name_or_path: str | Path) -> ChipInfo:
         style=str(data["style"]),
         memory=str(data["memory"]),
         link=str(data["link"]),
-        stack=str(data["stack"]),
+        stack=_beside(name_or_path, str(data["stack"])),
         note=str(data.get("note", "")),
         values=values,
     )
+
+
+def _beside(file: str | Path, name: str) -> str:
+    """A name, or the path of a YAML file that another one names, from its folder."""
+    return str(Path(file).parent / name) if name.endswith(".yaml") else name
 
 
 def stack_info(name_or_path: str | Path) -> StackInfo:

@@ -61,7 +61,7 @@ _ORDERED = (
 CHUNKED = ("llama-4", "llama4")
 """Families whose windows are chunks; the table of models has no column for it."""
 GATED = ("qwen3-next", "qwen3.5")
-"""Families whose attention output is gated; no column for it either."""
+"""Families whose attention output is gated, where no column ``gated`` says so."""
 DELTA_HEAD_SIZE = 128.0
 """Key and value width of one Gated DeltaNet head (Qwen3-Next, Qwen3.5 configs)."""
 CONVOLUTION_SIZE = 4.0
@@ -147,7 +147,7 @@ def model_from_row(row: Mapping[str, str]) -> Transformer:
         "num_window_layers": columns["window_layers"],
         "window_size": columns["window"],
         "chunked_attention": _is_one_of(row["arch"], families=CHUNKED),
-        "gated_attention": _is_one_of(row["arch"], families=GATED),
+        "gated_attention": columns["gated"] or _is_one_of(row["arch"], families=GATED),
         "latent_fraction": float(row["attention"].strip().casefold() == "mla"),
     }
     if experts:
@@ -178,6 +178,7 @@ _NEEDED_COLUMNS = (
 )
 _OTHER_COLUMNS = (
     "ffn_dim",
+    "gated",
     "tied_embeddings",
     "window",
     "window_layers",

@@ -109,7 +109,8 @@ def read_rows(path: str | Path) -> RowFile:
     ``tp`` and ``tpot_ms``, with ``precision`` for the widths. Left out or empty,
     the load is that of steady state: age = half the
     size-biased output length, batch / output length prompts per step, none of
-    them repeated; parallelism is tensor parallelism over all chips.
+    them repeated; parallelism is tensor parallelism over all chips. ``gpu`` may be
+    a chip's YAML file, by its path from the folder of the rows.
 
     Raises:
         InputError: no such file, or columns are missing in all of it.
@@ -117,6 +118,8 @@ def read_rows(path: str | Path) -> RowFile:
     rows: list[MeasuredRow] = []
     faults: list[RowFault] = []
     for line, cells in _read_csv(path, needed=ROW_COLUMNS):
+        if cells["gpu"].endswith(".yaml"):
+            cells["gpu"] = str(Path(path).parent / cells["gpu"])
         try:
             rows.append(_measured_row(line, _common_names(cells)))
         except InputError as error:
