@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from codesign.core.quantities import Joules, Scalar, Seconds
+from codesign.core.quantities import Joules, Scalar, Seconds, Watts
 from codesign.measure.power import PowerMeter
 from codesign.measure.reference import ReferenceTransformer
 from codesign.measure.sizes import Sizes
@@ -29,7 +29,7 @@ WEIGHT_SPREAD = 0.02  # of random weights, as models are initialised
 
 @dataclass(frozen=True)
 class Served:
-    """A batch that was served: lengths, seconds of its parts, joules (NaN unknown)."""
+    """A batch that was served: lengths, seconds of its parts, power (NaN unknown)."""
 
     model: str
     batch: int
@@ -37,7 +37,7 @@ class Served:
     output_length: int
     prefill: Seconds
     steps: tuple[Seconds, ...]
-    joules: Joules
+    power: Watts
 
     @property
     def duration(self) -> Seconds:
@@ -85,7 +85,8 @@ class Server:
         shape = (batch, prompt_length)
         tokens = jnp.asarray(draw.integers(0, self.vocabulary, shape), jnp.int32)
         length = prompt_length + output_length
-        before, start = _joules(meter), time.perf_counter()
+        before, began = _joules(meter), time.perf_counter()
+        start = began
         token, caches = jax.block_until_ready(
             self.prefill(self.weights, tokens, length=length)
         )
@@ -98,6 +99,7 @@ class Server:
                 self.decode(self.weights, token, caches, position)
             )
             steps.append(time.perf_counter() - start)
+        elapsed = time.perf_counter() - began
         return Served(
             model=self.name,
             batch=batch,
@@ -105,7 +107,7 @@ class Server:
             output_length=output_length,
             prefill=prefill,
             steps=tuple(steps),
-            joules=_joules(meter) - before,
+            power=(_joules(meter) - before) / elapsed,
         )
 
 
@@ -150,9 +152,9 @@ def row_cells(run: Served, setting: Setting) -> dict[str, object]:
         "itl_ms": middle / MILLISECOND,
         "itl_kind": "median",
         "throughput_tok_s": batch * output / duration,
-        "power_w": _known(run.joules / duration),
-        "power_per_gpu_w": _known(run.joules / duration),
-        "j_per_token": _known(run.joules / (batch * output)),
+        "power_w": _known(run.power),
+        "power_per_gpu_w": _known(run.power),
+        "j_per_token": _known(run.power * duration / (batch * output)),
         "step_ms_effective": duration / output / MILLISECOND,
         "step_over_itl": duration / output / middle,
         "num_requests": batch,
