@@ -1,25 +1,28 @@
 """How far does the model reach beyond the chips and the boundary it was fitted to?
 
-Static batches of other vendors' chips, and wall power of MLPerf servers, against
-predictions from data sheets -> tables of ``docs/scorecard.md``.
+A chip from its data sheet alone, static batches of other vendors' chips, and wall
+power of MLPerf servers -> tables of ``docs/scorecard.md``.
 """
 
 import csv
 import math
-import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import jax
 import jax.numpy as jnp
 
-from codesign.calibrate.groups import metric_error
+from codesign.calibrate.groups import group_scores, metric_error
 from codesign.calibrate.predict import Prediction, predict_rows
 from codesign.calibrate.score import score
+from codesign.calibrate.validate import HEADINGS
+from codesign.config.catalogue import read_preset
 from codesign.config.design import build_design
 from codesign.config.rows import read_model_rows, read_rows
+from codesign.config.yaml import yaml_text
 from codesign.cost.evaluate import evaluate
 from codesign.cost.record import Cost
 from codesign.serving.design import Design
@@ -31,6 +34,11 @@ CHIPS = {
     "Intel Max 1550": str(BENCHMARKS / "chips" / "max-1550.yaml"),
 }
 """Chips that are no preset."""
+UNSEEN = "B200"
+PRINTED = ("area", "price", "sram_bandwidth")
+"""What a data sheet or a teardown says; idle and sustained figures are measured."""
+MATURITIES = (1.0, 1.25)
+UNSEEN_METRICS = ("inter_token_latency", "step_time", "power", "energy_per_token")
 METRICS = ("step_time", "power_at_step", "energy_per_token")
 
 
@@ -181,6 +189,40 @@ def _at_rate(cost: Cost, row: Mapping[str, str], *, rate: float) -> float:
     return (plug - idle) / float(cost.throughput) + idle / rate
 
 
-def median_error(cells: Sequence[Sequence[str]], column: int) -> float:
-    """Median of the absolute errors of a column, in percent."""
-    return statistics.median(abs(float(row[column][:-2])) for row in cells[1:])
+def unseen_chip_rows(rows: str | Path, models: str | Path) -> list[list[str]]:
+    """Errors on B200 with nothing fitted to B200, by maturity, header first.
+
+    The chip is its data sheet in the style of Hopper, the stack that of H100.
+    """
+    given = [r for r in read_rows(rows).rows if r.chip == UNSEEN and not r.flag]
+    table = [["maturity", "models", "rows", *(HEADINGS[m] for m in UNSEEN_METRICS)]]
+    for maturity in MATURITIES:
+        with TemporaryDirectory() as folder:
+            chip = _data_sheet(Path(folder), maturity=maturity)
+            moved = [replace(row, chip=chip, framework="") for row in given]
+            done = predict_rows(moved, read_model_rows(models)).done
+        for group in group_scores(done):
+            cells = [f"{maturity:g}", group.kind, str(group.rows)]
+            for metric in UNSEEN_METRICS:
+                found = group.scores[metric]
+                cells.append(
+                    f"{100 * found.mean:.1f} / {100 * found.median:.1f} / "
+                    f"{100 * found.bias:+.0f}"
+                )
+            table.append(cells)
+    return table
+
+
+def _data_sheet(folder: Path, *, maturity: float) -> str:
+    """B200 without what was measured on it, and the stack of H100, as files."""
+    document = dict(read_preset("chips", UNSEEN).data)
+    document["style"] = read_preset("chips", "H100").data["style"]
+    published = document["published"]
+    document["published"] = {key: published[key] for key in PRINTED}
+    document["stack"] = "stack.yaml"
+    stack = dict(read_preset("stacks", "vllm-0.11-h100").data)
+    factor = {"value": maturity, "status": "assumed", "source": "prior"}
+    stack["values"] = {**stack["values"], "maturity": factor}
+    (folder / "stack.yaml").write_text(yaml_text(stack), encoding="utf-8")
+    (folder / "chip.yaml").write_text(yaml_text(document), encoding="utf-8")
+    return str(folder / "chip.yaml")

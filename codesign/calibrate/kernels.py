@@ -61,6 +61,7 @@ NEUTRAL = {
     "step_time": 0.0,
     "sequence_time": 0.0,
     "graph_tokens": 0.0,
+    "maturity": 1.0,
 }
 """A stack without what serving adds to single kernels."""
 ELEMENT_BYTES = 2.0  # operands between kernels are in 16 bit

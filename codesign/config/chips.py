@@ -64,6 +64,8 @@ CHIP_KEYS = (
     "parameters",
     "published",
 )
+MATURE = {"maturity": 1.0}
+"""Where a stack does not say: its other constants hold what its software wastes."""
 STACK_KEYS = ("name", "title", "aliases", "note", "values", "fit")
 KIND_FILES = {"style": "styles", "memory": "memory", "link": "links"}
 
@@ -179,7 +181,8 @@ def load_stack(name_or_path: str | Path) -> Stack:
         0.0
     """
     values = stack_info(name_or_path).values
-    return record_from_values(Stack, {path: v.value for path, v in values.items()})
+    given = {path: v.value for path, v in values.items()}
+    return record_from_values(Stack, {**MATURE, **given})
 
 
 def chip_info(name_or_path: str | Path) -> ChipInfo:
@@ -235,7 +238,11 @@ def stack_info(name_or_path: str | Path) -> StackInfo:
     problems = problems_of(document)
     data = _checked_keys(document, STACK_KEYS, problems=problems)
     values = read_values(
-        Stack, data.get("values") or {}, problems=problems, prefix="values"
+        Stack,
+        data.get("values") or {},
+        problems=problems,
+        prefix="values",
+        optional=set(MATURE),
     )
     problems.raise_if_any()
     return StackInfo(
