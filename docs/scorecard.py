@@ -9,6 +9,7 @@ shipped constants, chips and boundaries outside of the fit, writes
 ``docs/scorecard.md`` and the table between the two marks of ``README.md``.
 """
 
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from codesign.calibrate.calibrate import Calibration, calibrate
 from codesign.calibrate.deltas import Delta, deltas
 from codesign.calibrate.groups import ALL, Group
 from codesign.calibrate.validate import HEADINGS, validate
+from codesign.config.chips import load_chip
 from codesign.core.checks import enable_x64
 from codesign.core.quantities import Unit
 from codesign.report.texts import quantity
@@ -30,6 +32,7 @@ STACKS = (
     ("B200", "mlenergy-v3", "serving"),
     ("A100-SXM4-40GB", "mlenergy-v2", "power"),
 )
+SAME_SILICON = "chip H100 to H200"
 SHOWN = ("inter_token_latency", "step_time", "power_at_step", "energy_per_token")
 INTRODUCTION = """\
 Errors on measured serving runs of **models that the fit has not seen** (one model
@@ -54,8 +57,8 @@ and the share of runs inside when a model's own runs do not enter its interval.
 ## Ratios
 
 Pairs of runs that differ in one thing, with the shipped constants (in sample): does
-the model see what the change does? Error is the median of
-|ln(predicted ratio / measured ratio)|.
+the model see what the change does? Medians, quartiles of the measured ratio in
+brackets; error is the median of |ln(predicted ratio / measured ratio)|.
 
 {ratios}
 
@@ -69,6 +72,9 @@ name an impossible layout are left out.
 {latency}
 
 {latency_ratios}
+
+H100 and H200 differ in their memory alone, so that their ratio is an elasticity of the
+time per output token to HBM bandwidth: {elasticity}.
 
 ## A chip that is not in the fit
 
@@ -176,7 +182,8 @@ def ratio_table(found: Sequence[Delta]) -> str:
             delta.change,
             HEADINGS[delta.metric],
             str(delta.pairs),
-            f"{delta.measured:.2f}",
+            f"{delta.measured:.2f} ({delta.quartiles[0]:.2f} to "
+            f"{delta.quartiles[1]:.2f})",
             f"{delta.predicted:.2f}",
             f"{100 * delta.error:.1f} %",
         ]
@@ -184,6 +191,19 @@ def ratio_table(found: Sequence[Delta]) -> str:
     ]
     header = ["change", "metric", "pairs", "measured", "predicted", "error"]
     return markdown(header, rows)
+
+
+def elasticity(found: Sequence[Delta]) -> str:
+    """Elasticity of time per token to bandwidth from runs on H100 and H200."""
+    (pair,) = (d for d in found if (d.change, d.metric) == (SAME_SILICON, SHOWN[0]))
+    slow, fast = (float(load_chip(chip).dram.bandwidth) for chip in ("H100", "H200"))
+    more = math.log(fast / slow)
+    ratios = (*pair.quartiles, pair.measured, pair.predicted)
+    low, high, measured, predicted = (math.log(ratio) / more for ratio in ratios)
+    return (
+        f"measured {measured:.2f} (quartiles {high:.2f} to {low:.2f}, {pair.pairs} "
+        f"pairs), predicted {predicted:.2f}"
+    )
 
 
 def constant_tables(found: Sequence[Calibration]) -> Iterator[str]:
@@ -233,6 +253,7 @@ def main() -> None:
     ]
     pairs = deltas(validate(rows, models).predictions)
     other = validate(latency, models)
+    newer = deltas(other.predictions)
     table = score_table(found)
     others, unmatched = cross_vendor_rows(vendors)
     page = PAGE.format(
@@ -242,7 +263,8 @@ def main() -> None:
         ratios=ratio_table(pairs),
         unpredicted=len(other.faults),
         latency=latency_table(other.groups),
-        latency_ratios=ratio_table(deltas(other.predictions)),
+        latency_ratios=ratio_table(newer),
+        elasticity=elasticity(newer),
         unseen_chip=_table(unseen_chip_rows(rows, models)),
         cross_vendor=_table(others),
         unmatched=unmatched,
