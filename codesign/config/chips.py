@@ -68,6 +68,8 @@ CHIP_KEYS = (
     "parameters",
     "published",
 )
+MATURE = {"maturity": 1.0}
+"""Where a stack does not say: its other constants hold what its software wastes."""
 STACK_KEYS = ("name", "title", "aliases", "note", "values", "fit")
 KIND_FILES = {
     "style": "styles",
@@ -202,7 +204,8 @@ def load_stack(name_or_path: str | Path) -> Stack:
         0.0
     """
     values = stack_info(name_or_path).values
-    return record_from_values(Stack, {path: v.value for path, v in values.items()})
+    given = {path: v.value for path, v in values.items()}
+    return record_from_values(Stack, {**MATURE, **given})
 
 
 def chip_info(name_or_path: str | Path) -> ChipInfo:
@@ -243,10 +246,15 @@ def chip_info(name_or_path: str | Path) -> ChipInfo:
         memory=str(data["memory"]),
         store=str(data.get("store", NO_STORE)),
         link=str(data["link"]),
-        stack=str(data["stack"]),
+        stack=_beside(name_or_path, str(data["stack"])),
         note=str(data.get("note", "")),
         values=values,
     )
+
+
+def _beside(file: str | Path, name: str) -> str:
+    """A name, or the path of a YAML file that another one names, from its folder."""
+    return str(Path(file).parent / name) if name.endswith(".yaml") else name
 
 
 def stack_info(name_or_path: str | Path) -> StackInfo:
@@ -255,7 +263,11 @@ def stack_info(name_or_path: str | Path) -> StackInfo:
     problems = problems_of(document)
     data = _checked_keys(document, STACK_KEYS, problems=problems)
     values = read_values(
-        Stack, data.get("values") or {}, problems=problems, prefix="values"
+        Stack,
+        data.get("values") or {},
+        problems=problems,
+        prefix="values",
+        optional=set(MATURE),
     )
     problems.raise_if_any()
     return StackInfo(

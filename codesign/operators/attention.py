@@ -54,9 +54,8 @@ def _grouped(model: Transformer, shard: Shard) -> list[Row]:
     heads = model.num_heads / shard.tensor
     query, cached = heads * model.head_size, 2 * shard.kv_heads * model.head_size
     projection = _projection(model, shard)
-    qkv = row(
-        QKV, count=layers, cols=query + cached, inner=model.hidden_size, **projection
-    )
+    projected = query * (1 + model.gated_attention) + cached
+    qkv = row(QKV, count=layers, cols=projected, inner=model.hidden_size, **projection)
     output = row(
         OUTPUT, count=layers, cols=model.hidden_size, inner=query, **projection
     )
