@@ -27,8 +27,7 @@ from codesign.core.quantities import Bytes, Count, Factor, Flop, Seconds, Watts
 from codesign.core.record import Record, as_float64
 from codesign.core.solve import bisect
 from codesign.cost.residency import Memory
-from codesign.cost.roofline import traffic
-from codesign.cost.step import StepWork, step_cost, step_detail
+from codesign.cost.step import step_cost, step_detail, table_work
 from codesign.hardware.silicon import silicon
 from codesign.model.huggingface import build_transformer
 from codesign.model.transformer import Transformer
@@ -268,9 +267,7 @@ def _cost(kernel: KernelWork, *, host: Design) -> KernelCost:
     step = Step(table=table, shard=step.shard)
     built = silicon(design.chip, design.technology)
     cold = Memory(**dict.fromkeys((f.name for f in fields(Memory)), jnp.zeros(())))
-    done = StepWork(
-        step=step, traffic=traffic(design, step, memory=cold, sharpness=None)
-    )
+    done = table_work(design, step, built=built, memory=cold)
 
     def excess(drive: Array) -> Array:
         power = step_cost(design, done, built=built, drive=drive).power

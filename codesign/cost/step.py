@@ -60,7 +60,24 @@ def step_work(
     sharpness: Sharpness = None,
 ) -> StepWork:
     """Operators of a step, where their bytes come from, what their formats cost."""
-    step = operator_table(design, tokens)
+    return table_work(
+        design,
+        operator_table(design, tokens),
+        built=built,
+        memory=memory,
+        sharpness=sharpness,
+    )
+
+
+def table_work(
+    design: Design,
+    step: Step,
+    *,
+    built: Silicon,
+    memory: Memory,
+    sharpness: Sharpness = None,
+) -> StepWork:
+    """Where the bytes of given operators come from and what their formats cost."""
     return StepWork(
         step=step,
         traffic=traffic(design, step, memory=memory, sharpness=sharpness),
