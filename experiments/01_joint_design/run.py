@@ -297,9 +297,9 @@ def evidence(found: Climb) -> list[str]:
         """Shadow prices at the joint design, percent of the objective per percent of
         the limit (quality: per 0.01 of the gap):""",
         *prices,
-        f"""Variables at a bound of their box: {bounds}. What the multipliers leave of
-        the gradient: {two_digits(proof.kkt):g} (integers and kinks of the hard model
-        leave some). Share of relaxed starts within 0.1 % of the best:
+        f"""Variables at a bound of their box: {bounds}. Largest violation of the
+        conditions of optimality, at the relaxed optimum of the joint design's choices:
+        {two_digits(proof.kkt):g}. Share of relaxed starts within 0.1 % of the best:
         {two_digits(100 * result.best.agreement):g}\N{NO-BREAK SPACE}%.""",
     ]
 
