@@ -34,6 +34,8 @@ from codesign.core.compiler import cpu_options
 from codesign.core.record import as_float64
 from codesign.cost.evaluate import evaluate
 from codesign.optimize import optimize
+from codesign.optimize.engine import REFINING
+from codesign.optimize.interior import interior_solver
 from codesign.optimize.lagrangian import Schedule, Start, descender
 from codesign.optimize.problem import (
     Theta,
@@ -114,11 +116,7 @@ def compile_times(study: Study) -> tuple[list[Row], Theta, dict[str, Any]]:
         study, space, constants=as_float64(load_quality_constants()), bounds=bounds
     )
     width, limits = len(space.paths), len(problem.constraint_names)
-    start = Start(
-        points=jnp.full((64, width), 0.5),
-        free=jnp.ones((64, width), bool),
-        margin=jnp.zeros(64),
-    )
+    start = _start(np.full((64, width), 0.5), theta, limits=limits)
     gradient = jax.grad(lambda point, theta: _scalar(problem, point, theta=theta))
     jobs: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any]]] = {
         "hard values": (hard_evaluator(problem), (start.points, theta), {}),
@@ -130,10 +128,15 @@ def compile_times(study: Study) -> tuple[list[Row], Theta, dict[str, Any]]:
             {},
         ),
         "descent": (descender(problem, Schedule()), (start, theta), {}),
-        "one row of the Jacobian": (
-            puller(problem),
+        "interior point": (
+            interior_solver(problem),
+            (start, theta),
+            {"iterations": REFINING},
+        ),
+        "gradient in all constants": (
+            puller(problem, sharpness=SHARPNESS),
             (start.points[0], theta),
-            {"weights": jnp.zeros(limits + 1)},
+            {"weights": np.zeros(limits + 1)},
         ),
     }
     rows, compiled = [], {}
@@ -149,6 +152,18 @@ def compile_times(study: Study) -> tuple[list[Row], Theta, dict[str, Any]]:
         "first call", "evaluate", call=lambda: evaluate(as_float64(study.baseline))
     )
     return [*rows, row], theta, compiled
+
+
+def _start(points: np.ndarray, theta: Theta, *, limits: int) -> Start:
+    """Lanes that minimise the objective, every variable free."""
+    count = len(points)
+    return Start(
+        points=points,
+        free=np.ones(points.shape, bool),
+        margin=np.zeros(count),
+        bounds=np.tile(np.asarray(theta.bounds), (count, 1)),
+        weights=np.eye(1, limits + 1).repeat(count, axis=0),
+    )
 
 
 def _scalar(problem: Any, point: jax.Array, *, theta: Theta) -> jax.Array:
@@ -169,9 +184,8 @@ def throughputs(
     short = descender(problem, Schedule(rounds=1, steps=setting.steps))
 
     def descend(group: np.ndarray, theta: Theta) -> Any:
-        free = np.ones(group.shape, bool)
-        margin = np.zeros(len(group))
-        return short(Start(points=group, free=free, margin=margin), theta)
+        limits = len(problem.constraint_names)
+        return short(_start(group, theta, limits=limits), theta)
 
     work = {
         "values": (compiled["hard values"], setting.designs, 1),
