@@ -5,7 +5,7 @@ Problem and space -> descents, interior point solutions, hard values, gradients.
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -40,12 +40,14 @@ class Engine:
         self._hard = hard_evaluator(problem)
         self._refine = interior_solver(problem)
         self._pull = puller(problem, sharpness=schedule.sharpness)
+        self._pulling: Future[Any] | None = None
 
     def compile(self, values: Floats, theta: Theta) -> None:
         """Compile all functions for a design's shapes, each in a thread.
 
         Tracing holds the interpreter's lock and goes one after the other; XLA
-        does not.
+        does not. Gradients in the constants are needed last: a search does not
+        wait for them.
         """
         given = np.tile(values, (GROUP, 1))
         nothing = np.zeros(given.shape, bool)
@@ -59,15 +61,21 @@ class Engine:
                     self._refine.lower(start, theta, iterations=REFINING).compile
                 ),
                 pool.submit(self._hard.lower(chunk, theta).compile),
-                pool.submit(self._pull.lower(chunk[0], theta, weights=weights).compile),
             ]
         for done in compiled:
             done.result()
+        beside = ThreadPoolExecutor(1)
+        self._pulling = beside.submit(
+            lambda: self._pull.lower(chunk[0], theta, weights=weights).compile()
+        )
+        beside.shutdown(wait=False)
 
     def pull_back(
         self, values: Floats, theta: Theta, *, weights: Floats
     ) -> dict[str, Any]:
         """Gradient of a weighted sum of objective and constraints in the constants."""
+        if self._pulling is not None:
+            self._pulling.result()
         return jax.device_get(
             self._pull(self.space.encode(values), theta, weights=weights)
         )
