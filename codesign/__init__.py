@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from codesign.optimize.sensitivity import elasticities as elasticities
     from codesign.serving.design import Design as Design
     from codesign.study.compare import compare as compare
+    from codesign.study.service import service as service
     from codesign.study.sweep import sweep as sweep
     from codesign.study.table import Table as Table
     from codesign.study.uncertainty import uncertainty as uncertainty
@@ -47,6 +48,7 @@ _HOMES = {
     "load_stack": "codesign.config.chips",
     "load_study": "codesign.config.study",
     "load_technology": "codesign.config.technology",
+    "service": "codesign.study.service",
     "sweep": "codesign.study.sweep",
     "uncertainty": "codesign.study.uncertainty",
 }
@@ -69,6 +71,7 @@ __all__ = [
     "load_technology",
     "optimize",
     "quality",
+    "service",
     "sweep",
     "uncertainty",
 ]

@@ -13,6 +13,7 @@ from codesign.core.quantities import Unit
 from codesign.core.record import Record
 from codesign.cost.detail import RESOURCES, operator_costs
 from codesign.cost.record import Cost
+from codesign.outcome.service import Service
 from codesign.report.breakdown import COMPONENTS, DURATIONS, parts_table
 from codesign.report.tables import BAD, Table, metric_title
 from codesign.report.texts import number, percent, quantity
@@ -54,14 +55,16 @@ TITLES = {
     "power_server": "mean power per chip, server",
     "power_facility": "mean power per chip, facility",
 }
+LIFE = ("inference_energy", "lifetime_energy")
 BYTES, SECONDS = Unit("B"), Unit("s")
 SHOWN_STEPS = {"decode": "Decode step", "prompt": "Step that prefills one prompt"}
 LEAST_SHARE = 1e-3  # operators below this share of the time stand in one line
 
 
-def design_tables(design: Design, cost: Cost) -> Iterator[Table]:
+def design_tables(design: Design, cost: Cost, *, served: Service) -> Iterator[Table]:
     """All tables of one design, the operators last."""
     yield headline_table(cost)
+    yield service_table(design, served)
     yield memory_table(cost)
     yield energy_table(design, cost)
     yield time_table(cost)
@@ -84,6 +87,25 @@ def headline_table(cost: Cost) -> Table:
         if path != "queue_time" or float(cost.queue_time) > 0
     ]
     return Table(title="", columns=("metric", "value"), rows=tuple(rows))
+
+
+def service_table(design: Design, served: Service) -> Table:
+    """Cost per byte of text, per answer, and over the life of the model."""
+    units = path_units(Service)
+    alive = float(design.request.lifetime_tokens) > 0
+    names = [n for n in units if alive or n not in LIFE]
+    rows = [
+        (metric_title(n), quantity(float(getattr(served, n)), units[n])) for n in names
+    ]
+    return Table(
+        title="Text, answers and life",
+        columns=("metric", "value"),
+        rows=tuple(rows),
+        note="At the server's plug unless it says more. Accuracy follows from the "
+        "benchmark score of the quality law and an assumed gain from thought: a dial, "
+        "not a claim."
+        + ("" if alive else " For energy over the life give --lifetime-tokens."),
+    )
 
 
 def memory_table(cost: Cost) -> Table:

@@ -11,6 +11,7 @@ from codesign.core.errors import InputError
 
 if TYPE_CHECKING:
     from codesign.cost.record import Cost
+    from codesign.outcome.service import Service
     from codesign.serving.design import Design
 
 Out = Annotated[
@@ -47,14 +48,16 @@ def evaluate(flags: DesignFlags, *, as_json: Json = False, out: Out = None) -> N
     from codesign.app.output import json_text, write_output
     from codesign.cost.evaluate import evaluate as run
     from codesign.study.line import violated_limits
+    from codesign.study.service import service
 
     design = read_design(flags)
     cost = jax.device_get(run(design))
-    data = _as_dict(design, cost) if as_json or out else {}
+    served = jax.device_get(service(design, cost))
+    data = _as_dict(design, cost, served=served) if as_json or out else {}
     if as_json:
         typer.echo(json_text(data))
     else:
-        _show(design, cost, title=flags.text())
+        _show(design, cost, served=served, title=flags.text())
     if out is not None and out.suffix == ".json":
         write_output(out, json_text(data) + "\n")
     elif out is not None:
@@ -66,14 +69,15 @@ def evaluate(flags: DesignFlags, *, as_json: Json = False, out: Out = None) -> N
         raise typer.Exit(INFEASIBLE)
 
 
-def _as_dict(design: "Design", cost: "Cost") -> dict[str, Any]:
-    """Fields of ``Cost`` in SI, broken limits, every input, and versions."""
+def _as_dict(design: "Design", cost: "Cost", *, served: "Service") -> dict[str, Any]:
+    """Fields of ``Cost`` and ``Service`` in SI, broken limits, inputs, versions."""
     from codesign.app.output import versions
     from codesign.study.line import violated_limits
     from codesign.study.plain import to_plain
 
     return {
         **to_plain(cost),
+        **to_plain(served),
         "violated": violated_limits(cost),
         "inputs": to_plain(design),
         "versions": versions(),
@@ -88,11 +92,11 @@ def _save(out: Path, design: "Design", *, title: str) -> None:
     write_whole(out, lambda part: save_design(design, part, comment=comment))
 
 
-def _show(design: "Design", cost: "Cost", *, title: str) -> None:
+def _show(design: "Design", cost: "Cost", *, served: "Service", title: str) -> None:
     from codesign.app.design_tables import design_tables
     from codesign.app.output import console, show_table
 
     screen = console()
     screen.print(title, style="bold", markup=False)
-    for table in design_tables(design, cost):
+    for table in design_tables(design, cost, served=served):
         show_table(screen, table)

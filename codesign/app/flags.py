@@ -33,6 +33,7 @@ NUMBER_FLAGS = {
     "output_length": "Mean output tokens per request.",
     "output_variation": "Spread of output lengths over their mean. Default: 0.",
     "prefix_hit_fraction": "Share of prompt tokens found in a cache. Default: 0.",
+    "lifetime_tokens": 'All tokens the model will write, such as "1e15 token".',
     "power_limit": 'Power cap per chip, such as "500 W". Default: the TDP.',
     "decode_voltage": "Highest voltage in decode steps. Default: the chip's.",
     "prefill_voltage": "Highest voltage in steps with prefill. Default: the chip's.",

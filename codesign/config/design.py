@@ -56,6 +56,7 @@ PLACES = {
     "output_variation": "request.output_variation",
     "rate": "request.rate",
     "prefix_hit_fraction": "request.prefix_hit_fraction",
+    "lifetime_tokens": "request.lifetime_tokens",
 }
 """Path in the design of every number that ``build_design`` takes."""
 
@@ -87,6 +88,7 @@ def build_design(
     decode_voltage: Quantity | None = None,
     output_variation: Quantity | None = None,
     prefix_hit_fraction: Quantity | None = None,
+    lifetime_tokens: Quantity | None = None,
     stack: str | Path | Stack | None = None,
     technology: Technology | None = None,
     system: System | None = None,

@@ -32,6 +32,7 @@ from codesign.quality.constants import (
     Repetition,
     ShapeConstants,
     TextConstants,
+    ThinkingConstants,
     TrainedConstants,
     VocabularyConstants,
 )
@@ -51,6 +52,7 @@ SECTIONS: dict[str, type[Record]] = {
     "limits": Limits,
     "text": TextConstants,
     "trained": TrainedConstants,
+    "thinking": ThinkingConstants,
 }
 NORMAL, LOGNORMAL = "normal", "lognormal"
 SPREAD_FORM = "a spread needs low < high, and note: normal or lognormal."

@@ -8,7 +8,7 @@ import copy
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -31,7 +31,13 @@ from codesign.config.overrides import (
     unknown_parameter,
 )
 from codesign.config.quality import load_quality_constants
-from codesign.config.recipe import ROUNDED, Recipe, read_recipe, read_reference
+from codesign.config.recipe import (
+    ROUNDED,
+    Recipe,
+    read_recipe,
+    read_reference,
+    reference_recipe,
+)
 from codesign.config.sweep import Axis, Plan, read_plan
 from codesign.config.units import format_quantity, parse_quantity
 from codesign.config.yaml import Problems, read_yaml
@@ -42,6 +48,9 @@ from codesign.core.quantities import Unit
 from codesign.cost.limits import Limits
 from codesign.cost.record import Cost
 from codesign.model.transformer import Transformer
+from codesign.outcome.service import Service
+from codesign.outcome.terms import Terms
+from codesign.outcome.text import PER_BYTE
 from codesign.quality.ensemble import Paired
 from codesign.quality.evaluate import Quality
 from codesign.quality.validity import Validity
@@ -62,6 +71,7 @@ STUDY_KEYS = (
     "reference",
     "sweep",
     "budget",
+    "answers",
 )
 REQUEST_KEYS = tuple(n for n, p in PLACES.items() if p.startswith("request."))
 BASELINE_KEYS = (
@@ -80,8 +90,14 @@ ABBREVIATIONS = {
     "latency": "request_latency",
     "cost": "usd_per_token",
     "quality": "quality.gap",
+    "energy_per_text": "energy_per_byte_server",
+    "lifetime": "lifetime_energy",
 }
-BUDGETS = ("tokens", "compute")
+BUDGETS = ("tokens", "compute", "lifetime")
+ANSWERS = ("as asked", "equal")
+LIFE = ("lifetime_energy", "training_energy")
+VOCABULARY, TRAINING = "model.vocab_size", "model.training_tokens"
+JUDGED = ("recipe", "reference", "budget", "answers")
 SEARCH_KEYS = ("starts", "seed")
 OBJECTIVE = "energy_per_token_server"
 _NO_ARGUMENT = ("tune", "set")
@@ -152,9 +168,23 @@ class Study:
         return read_recipe(self.resolved.get("recipe"), Problems())
 
     @property
-    def equal_compute(self) -> bool:
-        """Whether models are trained with the reference's compute, not its tokens."""
-        return self.resolved.get("budget") == "compute"
+    def reference_recipe(self) -> Recipe:
+        """How the reference got its formats, the study's recipe unless named."""
+        return reference_recipe(self.resolved.get("reference"), self.recipe)
+
+    @property
+    def terms(self) -> Terms:
+        """What stays equal while designs change."""
+        return Terms(
+            compute=self.resolved.get("budget") == "compute",
+            text=VOCABULARY in self._moving(),
+            answers=self.resolved.get("answers") == "equal",
+        )
+
+    def _moving(self) -> set[str]:
+        """Paths of what is free or swept."""
+        axes = self.sweep.axes if self.sweep else ()
+        return {variable.path for variable in (*self.free, *axes)}
 
     @property
     def reference(self) -> Transformer:
@@ -227,10 +257,10 @@ def resolved_study(study: Study) -> str:
 
 @cache
 def metric_units() -> dict[str, Unit]:
-    """Unit of every metric: paths in ``Cost``, and ``quality.`` with its paths."""
+    """Unit of every metric: those of ``Cost`` and ``Service``, and ``quality.``."""
     scores = {f"quality.{path}": unit for path, unit in path_units(Quality).items()}
     scalar = {p: unit for p, unit in scores.items() if not p.endswith("_by_law")}
-    return {**path_units(Cost), **scalar}
+    return {**path_units(Cost), **path_units(Service), **scalar}
 
 
 def override_study(
@@ -312,6 +342,7 @@ class _Reader:
         minimize = read_objective(objective, problems=self.problems)
         tune, off, search = self._tune(), self._off(), self._search()
         judged = self._judged()
+        self._check_priced(minimize, limits, baseline=baseline)
         if self.problems.found or baseline is None:
             return None
         study = Study(
@@ -453,15 +484,12 @@ class _Reader:
         return tuple(dict.fromkeys(names))
 
     def _judged(self) -> dict[str, Any]:
-        """What the file says of recipe, reference and budget, paths made whole."""
-        names = ("recipe", "reference", "budget")
-        found = {name: self.data[name] for name in names if name in self.data}
-        if found.get("budget", BUDGETS[0]) not in BUDGETS:
-            allowed = " or ".join(BUDGETS)
-            self.problems.add("budget", f"{found['budget']!r} is not {allowed}.")
-        if "budget" in found and "model.training_tokens" in self._section("free"):
-            message = "training tokens cannot be free under a budget; drop one."
-            self.problems.add("budget", message)
+        """What the file says of how designs are judged, paths made whole."""
+        found = {name: self.data[name] for name in JUDGED if name in self.data}
+        for name, known in (("budget", BUDGETS), ("answers", ANSWERS)):
+            if found.get(name, known[0]) not in known:
+                allowed = f"{', '.join(known[:-1])} or {known[-1]}"
+                self.problems.add(name, f"{found[name]!r} is not {allowed}.")
         reference, folder = found.get("reference"), self.file.resolve().parent
         if isinstance(reference, str):
             reference = {"model": reference}
@@ -470,13 +498,58 @@ class _Reader:
             found["reference"] = {**reference, "model": whole}
         read_reference(found.get("reference"), self.problems)
         recipe = read_recipe(found.get("recipe"), self.problems)
-        if recipe != ROUNDED and not self.problems.found:
-            try:
-                load_quality_constants(recipe=recipe)
-            except InputError as error:
-                where, _, message = str(error).partition(": ")
-                self.problems.add(where, message)
+        theirs = reference_recipe(reference, recipe)
+        for place, each in (("", recipe), ("reference.", theirs)):
+            if each != ROUNDED and not self.problems.found:
+                self._check_methods(each, place=place)
         return found
+
+    def _check_methods(self, recipe: Recipe, *, place: str) -> None:
+        try:
+            load_quality_constants(recipe=recipe)
+        except InputError as error:
+            where, _, message = str(error).partition(": ")
+            self.problems.add(f"{place}{where}", message)
+
+    def _check_priced(
+        self,
+        minimize: str,
+        limits: Sequence[Limit | None],
+        *,
+        baseline: Design | None,
+    ) -> None:
+        """Whether free training tokens and vocabularies are paid for."""
+        used = {"minimize": minimize}
+        for index, limit in enumerate(limits):
+            used[f"subject_to.{index}"] = "" if limit is None else limit.metric
+        if VOCABULARY in self._section("free"):
+            for place in [place for place, name in used.items() if name in PER_BYTE]:
+                message = (
+                    f"the vocabulary is free, so a token is no fixed amount of text; "
+                    f"write {PER_BYTE[used[place]]} instead of {used[place]}."
+                )
+                self.problems.add(place, message)
+        self._check_training(used.values())
+        demand = 0.0 if baseline is None else float(baseline.request.lifetime_tokens)
+        if baseline is not None and demand <= 0 and "lifetime_energy" in used.values():
+            message = "needs all tokens to come, such as lifetime_tokens: 1e15 token."
+            self.problems.add("request.lifetime_tokens", message)
+
+    def _check_training(self, used: Iterable[str]) -> None:
+        budget = self.data.get("budget", BUDGETS[0])
+        free, paid = TRAINING in self._section("free"), not {*used}.isdisjoint(LIFE)
+        if free and budget != "lifetime":
+            message = (
+                "training tokens are free of charge under this budget; say budget: "
+                "lifetime and minimize: lifetime_energy."
+            )
+            self.problems.add(f"free.{TRAINING}", message)
+        elif budget == "lifetime" and not (free and paid):
+            message = (
+                f"lifetime needs {TRAINING} under free, and lifetime_energy as "
+                "objective or limit."
+            )
+            self.problems.add("budget", message)
 
     def _search(self) -> Search:
         section = self._section("search")

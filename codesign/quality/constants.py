@@ -167,6 +167,20 @@ class TextConstants(Record):
     offset: Ratio
 
 
+class ThinkingConstants(Record):
+    """How accuracy grows with tokens of thought; see ``outcome/thinking.py``.
+
+    Endless thought closes a share ``headroom`` of what is missing to 1. An answer
+    takes ``least`` to ``most`` tokens.
+    """
+
+    scale: Tokens
+    exponent: Ratio
+    headroom: Fraction
+    least: Tokens
+    most: Tokens
+
+
 class Curve(Record):
     """Loss -> benchmark score in [0, 1] by a sigmoid, one entry per law.
 
@@ -230,4 +244,5 @@ class QualityConstants(Record):
     mmlu: Head
     limits: Limits
     text: TextConstants
+    thinking: ThinkingConstants
     trained: TrainedConstants | None = None

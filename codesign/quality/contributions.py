@@ -83,7 +83,11 @@ def log_mean(first: Ratio, second: Ratio) -> Array:
 
 
 def loss_contributions(
-    model: Transformer, reference: Transformer, *, constants: QualityConstants
+    model: Transformer,
+    reference: Transformer,
+    *,
+    constants: QualityConstants,
+    reference_constants: QualityConstants | None = None,
 ) -> Contributions:
     """What each choice adds to the gap in nats, the mean over the laws.
 
@@ -92,36 +96,38 @@ def loss_contributions(
 
     Source: logarithmic mean Divisia index, Ang, Energy Policy 33(7), 2005.
     """
-    parts = _by_law(model, reference, constants=constants)
+    theirs = constants if reference_constants is None else reference_constants
+    ours = law_state(model, constants)
+    parts = _by_law(ours, law_state(reference, theirs), laws=constants.laws)
     return _mean(parts, constants.laws)
 
 
 def gap_contributions(
-    model: Transformer, reference: Transformer, *, constants: QualityConstants
+    model: Transformer,
+    reference: Transformer,
+    *,
+    constants: QualityConstants,
+    reference_constants: QualityConstants | None = None,
 ) -> Contributions:
     """What each choice adds to the gap in compute-equivalents.
 
     (1/alpha + 1/beta) nats / M(l, l_ref) by law, which adds up to ``quality.gap``.
     """
     laws = constants.laws
-    parts = _by_law(model, reference, constants=constants)
-    ours = reducible_loss(law_state(model, constants), laws)
-    theirs = reducible_loss(law_state(reference, constants), laws)
+    own = constants if reference_constants is None else reference_constants
+    ours, theirs = law_state(model, constants), law_state(reference, own)
+    parts = _by_law(ours, theirs, laws=laws)
     exponents = 1.0 / laws.size_exponent + 1.0 / laws.data_exponent
-    rate = exponents / log_mean(ours, theirs)
-    return _mean(jax.tree.map(lambda part: rate * part, parts), laws)
+    means = log_mean(reducible_loss(ours, laws), reducible_loss(theirs, laws))
+    return _mean(jax.tree.map(lambda part: exponents / means * part, parts), laws)
 
 
 def _mean(parts: Contributions, laws: Laws) -> Contributions:
     return jax.tree.map(lambda part: weighted_mean(part, laws), parts)
 
 
-def _by_law(
-    model: Transformer, reference: Transformer, *, constants: QualityConstants
-) -> Contributions:
+def _by_law(ours: State, theirs: State, *, laws: Laws) -> Contributions:
     """Nats of each term, one entry per law."""
-    laws = constants.laws
-    ours, theirs = law_state(model, constants), law_state(reference, constants)
     rate = -laws.size_exponent * log_mean(
         _size_loss(laws, ours), _size_loss(laws, theirs)
     )
@@ -150,12 +156,26 @@ def _data_loss(laws: Laws, state: State) -> Array:
 
 
 def drawn_contributions(
-    model: Transformer, reference: Transformer, *, draws: Draws
+    model: Transformer,
+    reference: Transformer,
+    *,
+    draws: Draws,
+    own: Draws | None = None,
 ) -> Contributions:
-    """Contributions in compute-equivalents under every draw, a leading axis."""
+    """Contributions in compute-equivalents under every draw, a leading axis.
 
-    def one(draw: Draws) -> Contributions:
-        return gap_contributions(model, reference, constants=draw.constants)
+    ``own`` are the same draws under the reference's recipe where that is another.
+    """
+    theirs = draws if own is None else own
 
-    found: Contributions = jax.vmap(one, in_axes=(draw_axes(draws),))(draws)
+    def one(draw: Draws, other: Draws) -> Contributions:
+        return gap_contributions(
+            model,
+            reference,
+            constants=draw.constants,
+            reference_constants=other.constants,
+        )
+
+    axes = draw_axes(draws), draw_axes(theirs)
+    found: Contributions = jax.vmap(one, in_axes=axes)(draws, theirs)
     return found

@@ -198,9 +198,15 @@ def draw_axes(draws: Draws) -> Any:
     return axes.replace(constants=constants)
 
 
-def reference_under(draws: Draws, reference: Transformer) -> Reference:
-    """The draws with the reducible loss that the reference has under each."""
-    return Reference(draws=draws, excess=_under(draws, reference).excess)
+def reference_under(
+    draws: Draws, reference: Transformer, *, own: Draws | None = None
+) -> Reference:
+    """The draws with the reducible loss that the reference has under each.
+
+    ``own`` are the same draws under the reference's recipe where that is another.
+    """
+    theirs = draws if own is None else own
+    return Reference(draws=draws, excess=_under(theirs, reference).excess)
 
 
 def paired(model: Transformer, reference: Reference) -> Paired:

@@ -146,11 +146,18 @@ def scale_surcharges(terms: Terms, laws: Laws) -> Terms:
 
 
 def quality(
-    model: Transformer, *, reference: Transformer, constants: QualityConstants
+    model: Transformer,
+    *,
+    reference: Transformer,
+    constants: QualityConstants,
+    reference_constants: QualityConstants | None = None,
 ) -> Quality:
     """Quality of a model relative to a reference under the same constants.
 
     gap = sum_k w_k (1/alpha_k + 1/beta_k) ln(l_k / l_ref,k), l = L - E
+
+    ``reference_constants`` say how the reference got its formats where that is
+    by another recipe; the laws are those of ``constants``.
 
     Pure: ``jit``, ``vmap`` over models or constants and ``grad`` work.
 
@@ -161,7 +168,8 @@ def quality(
     laws = constants.laws
     state = law_state(model, constants)
     excess = reducible_loss(state, laws)
-    reference_excess = reducible_loss(law_state(reference, constants), laws)
+    theirs = constants if reference_constants is None else reference_constants
+    reference_excess = reducible_loss(law_state(reference, theirs), laws)
     gaps = compute_gap(laws, excess, reference_excess=reference_excess)
     levels = laws.irreducible_loss + excess
     return Quality(
@@ -171,13 +179,22 @@ def quality(
         compute_gap_by_law=gaps,
         loss_by_law=levels,
         terms=scale_surcharges(state.terms, laws),
-        mmlu=head_score(
-            constants.mmlu,
-            log_parameters=state.log_parameters,
-            tokens=state.tokens,
-            surcharge=state.surcharge,
-        ),
+        mmlu=_score(state, constants),
         validity=validity(model, constants, reference=reference, size=state.size),
+    )
+
+
+def benchmark_score(model: Transformer, constants: QualityConstants) -> Array:
+    """Benchmark score in [0, 1] of a model, as in ``Quality.mmlu``."""
+    return _score(law_state(model, constants), constants)
+
+
+def _score(state: State, constants: QualityConstants) -> Array:
+    return head_score(
+        constants.mmlu,
+        log_parameters=state.log_parameters,
+        tokens=state.tokens,
+        surcharge=state.surcharge,
     )
 
 

@@ -27,6 +27,7 @@ from codesign.study.runs import (
     save_run,
     write_whole,
 )
+from codesign.study.service import service
 from tests.helpers import assert_trees_close, random_record
 
 
@@ -49,6 +50,7 @@ def result(study: Study) -> Result:
             reference=design.model,
             constants=as_float64(load_quality_constants()),
         ),
+        service=service(design, cost),
         objective=float(cost.energy_per_token_server),
         violation=-0.25,
         worst="limits.memory",
