@@ -7,11 +7,10 @@ import jax.numpy as jnp
 
 from codesign.core.quantities import Factor, Joules, Seconds
 from codesign.core.record import Record
-from codesign.core.smooth import Sharpness
-from codesign.cost.roofline import OperatorTime, Traffic, row_mac_energy
+from codesign.cost.precision import RowFormats
+from codesign.cost.roofline import OperatorTime, Traffic
 from codesign.hardware.silicon import Silicon
 from codesign.hardware.voltage import OperatingPoint
-from codesign.operators.phases import Step
 from codesign.serving.design import Design
 
 
@@ -41,12 +40,11 @@ class RowEnergy(Record):
 
 def row_energy(
     design: Design,
-    step: Step,
+    traffic: Traffic,
     *,
     built: Silicon,
-    traffic: Traffic,
+    formats: RowFormats,
     point: OperatingPoint,
-    sharpness: Sharpness,
 ) -> RowEnergy:
     """Dynamic energy of every row: one byte, one path.
 
@@ -60,17 +58,11 @@ def row_energy(
     chip, done, swing = design.chip, traffic.work, point.dynamic_factor
     stack = design.stack
     moved = stack.traffic_energy_factor * traffic.dram_bytes
-    per_mac = row_mac_energy(
-        built,
-        step,
-        rate_4bit=chip.compute.rate_4bit,
-        rate_8bit=chip.compute.rate_8bit,
-        sharpness=sharpness,
-    )
     idle = chip.style.idle_lane_fraction * (done.padded_macs - done.macs)
     vector_mac = built.mac_energy_16bit + built.delivery_energy * 16.0
+    executed = stack.compute_energy_factor * (done.macs + idle)
     return RowEnergy(
-        compute=stack.compute_energy_factor * (done.macs + idle) * per_mac * swing,
+        compute=executed * formats.mac_energy * swing,
         vector=done.vector_flops / 2 * vector_mac * swing,
         sram=traffic.resident_bytes * built.resident_energy * swing,
         dram=moved * built.dram_energy,

@@ -5,13 +5,13 @@ Work of the rows x rates of the chip -> seconds by row and resource.
 
 import jax.numpy as jnp
 
-from codesign.core.quantities import Bytes, Count, JoulesPerMac, Scalar, Seconds
+from codesign.core.quantities import Bytes, Count, Seconds
 from codesign.core.record import Record
 from codesign.core.smooth import Sharpness, safe_ratio, saturate, smooth_max, smooth_min
+from codesign.cost.precision import RowFormats
 from codesign.cost.residency import Memory
 from codesign.hardware.silicon import Silicon
 from codesign.hardware.voltage import OperatingPoint
-from codesign.model.formats import interpolate_by_bits, supported_bits
 from codesign.operators.phases import KINDS, Step
 from codesign.operators.table import Tiles, Work, kind_column, work
 from codesign.serving.design import Design
@@ -94,6 +94,7 @@ def operator_times(
     *,
     built: Silicon,
     traffic: Traffic,
+    formats: RowFormats,
     point: OperatingPoint,
     sharpness: Sharpness,
 ) -> OperatorTime:
@@ -108,20 +109,9 @@ def operator_times(
     Source: Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009.
     """
     stack, table, done = design.stack, step.table, traffic.work
-    bits = supported_bits(table.math_bits, sharpness=sharpness)
-    clock = point.clock_factor
-    rate = interpolate_by_bits(
-        bits,
-        at_4=design.chip.compute.rate_4bit,
-        at_8=design.chip.compute.rate_8bit,
-        at_16=1.0,
-    )
-    factor = _format_factor(design, step)
-    compute = (
-        2
-        * done.hot_macs
-        / (stack.compute_efficiency * built.peak_compute * clock * rate)
-    )
+    clock, factor = point.clock_factor, formats.time_factor
+    peak = stack.compute_efficiency * built.peak_compute * clock
+    compute = 2 * done.hot_macs / (peak * formats.rate)
     dram = safe_ratio(
         traffic.hot_dram_bytes, stack.dram_efficiency * built.dram_bandwidth
     )
@@ -144,42 +134,6 @@ def operator_times(
         roofline=roofline,
         launch=launch / clock,
     )
-
-
-def row_mac_energy(
-    built: Silicon,
-    step: Step,
-    *,
-    rate_4bit: Scalar,
-    rate_8bit: Scalar,
-    sharpness: Sharpness,
-) -> JoulesPerMac:
-    """Energy per MAC of every row at full voltage, delivery included.
-
-    A chip without 4-bit hardware runs 4-bit products at the 8-bit energy.
-    """
-    four = jnp.where(
-        rate_4bit > rate_8bit, built.mac_energy_4bit, built.mac_energy_8bit
-    )
-    eight = jnp.where(rate_8bit > 1.0, built.mac_energy_8bit, built.mac_energy_16bit)
-    bits = supported_bits(step.table.math_bits, sharpness=sharpness)
-    alu = interpolate_by_bits(bits, at_4=four, at_8=eight, at_16=built.mac_energy_16bit)
-    operands = jnp.minimum(step.table.stored_bits, 16.0) + step.table.activation_bits
-    return alu + built.delivery_energy * operands / 2
-
-
-def _format_factor(design: Design, step: Step) -> Scalar:
-    stack = design.stack
-    weights = kind_column(KINDS, "weight")
-    low = interpolate_by_bits(
-        jnp.clip(step.table.stored_bits, 4.0, 16.0),
-        at_4=stack.time_factor_4bit,
-        at_8=stack.time_factor_8bit,
-        at_16=stack.time_factor_16bit,
-    )
-    caches = kind_column(KINDS, "cache")
-    low = low * (1 + kind_column(KINDS, "expert") * (stack.expert_factor - 1))
-    return weights * low + caches * stack.attention_factor + (1 - weights - caches)
 
 
 def _present(done: Work) -> Count:

@@ -10,6 +10,7 @@ from codesign.core.record import Record
 from codesign.core.smooth import Sharpness
 from codesign.cost.energy import EnergyBill, RowEnergy, energy_bill, row_energy
 from codesign.cost.latency import TimeBill, step_time
+from codesign.cost.precision import RowFormats, row_formats
 from codesign.cost.residency import Memory
 from codesign.cost.roofline import OperatorTime, Traffic, operator_times, traffic
 from codesign.hardware.silicon import Silicon
@@ -30,10 +31,11 @@ class StepCost(Record):
 
 
 class StepWork(Record):
-    """What a step does before its clock is known: operators and traffic."""
+    """What a step does before its clock is known: operators, traffic, formats."""
 
     step: Step
     traffic: Traffic
+    formats: RowFormats
 
 
 class StepDetail(NamedTuple):
@@ -50,12 +52,19 @@ def total(bill: Record) -> Scalar:
 
 
 def step_work(
-    design: Design, tokens: StepTokens, *, memory: Memory, sharpness: Sharpness = None
+    design: Design,
+    tokens: StepTokens,
+    *,
+    built: Silicon,
+    memory: Memory,
+    sharpness: Sharpness = None,
 ) -> StepWork:
-    """Operators of a step and where their bytes come from."""
+    """Operators of a step, where their bytes come from, what their formats cost."""
     step = operator_table(design, tokens)
     return StepWork(
-        step=step, traffic=traffic(design, step, memory=memory, sharpness=sharpness)
+        step=step,
+        traffic=traffic(design, step, memory=memory, sharpness=sharpness),
+        formats=row_formats(design, step.table, built=built, sharpness=sharpness),
     )
 
 
@@ -74,16 +83,12 @@ def step_detail(
         done.step,
         built=built,
         traffic=done.traffic,
+        formats=done.formats,
         point=point,
         sharpness=sharpness,
     )
     energies = row_energy(
-        design,
-        done.step,
-        built=built,
-        traffic=done.traffic,
-        point=point,
-        sharpness=sharpness,
+        design, done.traffic, built=built, formats=done.formats, point=point
     )
     duration, seconds = step_time(design, done.step, times=times)
     joules = energy_bill(

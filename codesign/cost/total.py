@@ -74,9 +74,9 @@ def prepare(
         prompt_step(load, design.stack),
     )
     steps: StepTokens = jax.tree.map(lambda *leaves: jnp.stack(leaves), *kinds)
-    done = jax.vmap(lambda s: step_work(design, s, memory=held, sharpness=sharpness))(
-        steps
-    )
+    done = jax.vmap(
+        lambda s: step_work(design, s, built=built, memory=held, sharpness=sharpness)
+    )(steps)
     return Prepared(built=built, load=load, memory=held, done=done)
 
 

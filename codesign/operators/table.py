@@ -6,8 +6,10 @@ operand formats and copies are filled in by the files beside this one; FLOP,
 bytes by level and messages are derived here for all rows at once.
 """
 
+from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -133,22 +135,42 @@ def stack_rows(rows: list[Row], kinds: tuple[RowKind, ...]) -> OperatorTable:
 
 
 def _column(cells: list[Array | float]) -> Array:
-    """A column of cells, each distinct traced value placed by a constant matrix.
-
-    Most cells repeat a few values or are constants; one small product instead
-    of a long concatenation halves the compile time of its derivative.
-    """
-    known = np.array([c if isinstance(c, float) else 0.0 for c in cells])
+    """A column of cells, most of which repeat a few traced values or constants."""
     traced = {id(c): c for c in cells if not isinstance(c, float)}
     if not traced:
-        return jnp.asarray(known)
+        return jnp.array(cells)
+    constants = sorted({c for c in cells if isinstance(c, float)})
+    distinct = jnp.stack(
+        [jnp.asarray(c, jnp.float64) for c in (*traced.values(), *constants)]
+    )
     position = {key: index for index, key in enumerate(traced)}
-    places = np.zeros((len(cells), len(traced)))
-    for index, cell in enumerate(cells):
-        if id(cell) in position:
-            places[index, position[id(cell)]] = 1.0
-    values = jnp.stack([jnp.asarray(c, jnp.float64) for c in traced.values()])
-    return jnp.asarray(known) + jnp.asarray(places) @ values
+    return _pick(
+        distinct,
+        tuple(
+            len(traced) + constants.index(c)
+            if isinstance(c, float)
+            else position[id(c)]
+            for c in cells
+        ),
+    )
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _pick(values: Array, places: tuple[int, ...]) -> Array:
+    """values[places], whose derivative is a product with a constant matrix.
+
+    The scatter that transposes a gather is slow on a CPU, and a concatenation
+    of all cells takes twice as long to compile.
+    """
+    return values[np.array(places)]
+
+
+@_pick.defjvp
+def _(
+    places: tuple[int, ...], primals: tuple[Array], tangents: tuple[Array]
+) -> tuple[Array, Array]:
+    matrix = np.eye(len(primals[0]))[:, list(places)]
+    return _pick(primals[0], places), tangents[0] @ jnp.asarray(matrix)
 
 
 def kind_column(kinds: tuple[RowKind, ...], name: str) -> Array:

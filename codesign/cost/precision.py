@@ -1,0 +1,76 @@
+"""What does a number format cost on this chip? Rate, time and energy of each row.
+
+Formats of the rows, chip and stack -> factors that do not depend on the clock.
+"""
+
+import jax.numpy as jnp
+
+from codesign.core.quantities import Factor, JoulesPerMac
+from codesign.core.record import Record
+from codesign.core.smooth import Sharpness
+from codesign.hardware.chip import Compute
+from codesign.hardware.silicon import Silicon
+from codesign.model.formats import interpolate_by_bits, supported_bits
+from codesign.operators.phases import KINDS
+from codesign.operators.table import OperatorTable, kind_column
+from codesign.serving.design import Design
+from codesign.serving.stack import Stack
+
+
+class RowFormats(Record):
+    """Per row: peak rate over the 16-bit one, kernel time factor, joules per MAC."""
+
+    rate: Factor
+    time_factor: Factor
+    mac_energy: JoulesPerMac
+
+
+def row_formats(
+    design: Design, table: OperatorTable, *, built: Silicon, sharpness: Sharpness
+) -> RowFormats:
+    """Factors of the formats that the hardware runs each row in.
+
+    Assumes: a chip without 4-bit hardware runs 4-bit products at the 8-bit
+    energy, and one without 8-bit hardware those at the 16-bit energy.
+    Source: docs/theory/energy.md.
+    """
+    compute = design.chip.compute
+    bits = supported_bits(table.math_bits, sharpness=sharpness)
+    return RowFormats(
+        rate=interpolate_by_bits(
+            bits, at_4=compute.rate_4bit, at_8=compute.rate_8bit, at_16=1.0
+        ),
+        time_factor=_time_factor(design.stack, table),
+        mac_energy=_mac_energy(built, compute, table=table, bits=bits),
+    )
+
+
+def _mac_energy(
+    built: Silicon, compute: Compute, *, table: OperatorTable, bits: Factor
+) -> JoulesPerMac:
+    """Energy per MAC at full voltage, delivery of both operands included."""
+    four = jnp.where(
+        compute.rate_4bit > compute.rate_8bit,
+        built.mac_energy_4bit,
+        built.mac_energy_8bit,
+    )
+    eight = jnp.where(
+        compute.rate_8bit > 1.0, built.mac_energy_8bit, built.mac_energy_16bit
+    )
+    alu = interpolate_by_bits(bits, at_4=four, at_8=eight, at_16=built.mac_energy_16bit)
+    operands = jnp.minimum(table.stored_bits, 16.0) + table.activation_bits
+    return alu + built.delivery_energy * operands / 2
+
+
+def _time_factor(stack: Stack, table: OperatorTable) -> Factor:
+    """Kernel time over the roofline's: weights by their format, experts, caches."""
+    weights = kind_column(KINDS, "weight")
+    low = interpolate_by_bits(
+        jnp.clip(table.stored_bits, 4.0, 16.0),
+        at_4=stack.time_factor_4bit,
+        at_8=stack.time_factor_8bit,
+        at_16=stack.time_factor_16bit,
+    )
+    caches = kind_column(KINDS, "cache")
+    low = low * (1 + kind_column(KINDS, "expert") * (stack.expert_factor - 1))
+    return weights * low + caches * stack.attention_factor + (1 - weights - caches)
