@@ -13,6 +13,7 @@ from codesign.core.quantities import Unit
 from codesign.core.record import Record
 from codesign.cost.detail import RESOURCES, operator_costs
 from codesign.cost.record import Cost
+from codesign.cost.total import drafting
 from codesign.outcome.service import Service
 from codesign.report.breakdown import COMPONENTS, DURATIONS, parts_table
 from codesign.report.tables import BAD, Table, metric_title
@@ -29,6 +30,7 @@ HEADLINE = (
     "inter_token_latency",
     "request_latency",
     "queue_time",
+    "tokens_per_step",
     "throughput",
     "batch",
     "max_batch",
@@ -50,11 +52,13 @@ TITLES = {
     "time_per_output_token": "time per output token, mean",
     "inter_token_latency": "time per output token, median",
     "queue_time": "wait in the queue",
+    "tokens_per_step": "tokens per step, guesses accepted",
     "decode_power": "power per chip in decode steps",
     "prefill_power": "power per chip in steps with prefill",
     "power_server": "mean power per chip, server",
     "power_facility": "mean power per chip, facility",
 }
+LEAST_SHOWN = {"queue_time": 0.0, "tokens_per_step": 1.0}
 LIFE = ("inference_energy", "lifetime_energy")
 BYTES, SECONDS = Unit("B"), Unit("s")
 SHOWN_STEPS = {"decode": "Decode step", "prompt": "Step that prefills one prompt"}
@@ -71,6 +75,8 @@ def design_tables(design: Design, cost: Cost, *, served: Service) -> Iterator[Ta
     held = _settled(design, cost)
     for kind, title in SHOWN_STEPS.items():
         yield operators_table(held, kind=kind, title=title)
+    if design.draft is not None:
+        yield operators_table(drafting(held), kind="decode", title="Draft step")
     if violated_limits(cost):
         yield limits_table(cost)
 
@@ -84,7 +90,7 @@ def headline_table(cost: Cost) -> Table:
             quantity(float(get_path(cost, path)), units[path]),
         )
         for path in HEADLINE
-        if path != "queue_time" or float(cost.queue_time) > 0
+        if float(get_path(cost, path)) > LEAST_SHOWN.get(path, -1.0)
     ]
     return Table(title="", columns=("metric", "value"), rows=tuple(rows))
 

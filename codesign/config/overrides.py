@@ -428,7 +428,7 @@ def _value_fault(path: str, values: np.ndarray, *, unit: Unit) -> str:
         return f"{format_quantity(lowest, unit)} is negative; allowed is 0 or more."
     if path in _WHOLE and not lowest.is_integer():
         return f"{lowest:g} is not a whole number."
-    if path.endswith(("_fraction", "_efficiency")) and highest > 1:
+    if path.endswith(("_fraction", "_efficiency", ".acceptance")) and highest > 1:
         return f"{highest:g} is above 1; a fraction lies in [0, 1]."
     return ""
 

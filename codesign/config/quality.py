@@ -31,6 +31,7 @@ from codesign.quality.constants import (
     QualityConstants,
     Repetition,
     ShapeConstants,
+    SpeculationConstants,
     TextConstants,
     ThinkingConstants,
     TrainedConstants,
@@ -53,6 +54,7 @@ SECTIONS: dict[str, type[Record]] = {
     "text": TextConstants,
     "trained": TrainedConstants,
     "thinking": ThinkingConstants,
+    "speculation": SpeculationConstants,
 }
 NORMAL, LOGNORMAL = "normal", "lognormal"
 SPREAD_FORM = "a spread needs low < high, and note: normal or lognormal."

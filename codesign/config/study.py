@@ -78,6 +78,7 @@ BASELINE_KEYS = (
     "chip",
     "model",
     "stack",
+    "draft",
     *(name for name in PLACES if name not in REQUEST_KEYS),
     "tune",
     "set",
@@ -97,6 +98,7 @@ BUDGETS = ("tokens", "compute", "lifetime")
 ANSWERS = ("as asked", "equal")
 LIFE = ("lifetime_energy", "training_energy")
 VOCABULARY, TRAINING = "model.vocab_size", "model.training_tokens"
+DRAFTING = ("draft_tokens", "acceptance")
 JUDGED = ("recipe", "reference", "budget", "answers")
 SEARCH_KEYS = ("starts", "seed")
 OBJECTIVE = "energy_per_token_server"
@@ -408,7 +410,7 @@ class _Reader:
         if not known & {"batch", "rate", PLACES["batch"], PLACES["rate"]}:
             given |= self._middle_batch()
         folder = self.file.resolve().parent
-        for name in ("chip", "model", "stack"):
+        for name in ("chip", "model", "stack", "draft"):
             if isinstance(given.get(name), str):
                 given[name] = str(locate(given[name], folder))
         return given
@@ -710,9 +712,11 @@ def _resolved(study: Study, given: Mapping[str, Any]) -> dict[str, Any]:
         name: exact_text(float(get_path(design, path)), units[path])
         for name, path in PLACES.items()
         if name != ("batch" if open_loop else "rate")
+        and (design.draft is not None or name not in DRAFTING)
     }
     baseline = {name: given[name] for name in ("chip", "model")}
     baseline["stack"] = given.get("stack") or chip_info(given["chip"]).stack
+    baseline |= {"draft": given["draft"]} if "draft" in given else {}
     baseline |= {k: v for k, v in numbers.items() if k not in REQUEST_KEYS}
     baseline["tune"] = [prefix.removesuffix(".") for prefix in study.tune]
     changes = given.get("set") or {}

@@ -12,6 +12,7 @@ from codesign.core.quantities import (
     KgCo2ePerToken,
     Seconds,
     SecondsPerToken,
+    Tokens,
     TokensPerSecond,
     UsdPerToken,
     Volts,
@@ -59,13 +60,15 @@ class Cost(Record):
     """Every metric of a design, SI units.
 
     ``time_per_output_token`` is the mean time between a sequence's tokens,
-    prefill interference included; ``inter_token_latency`` the median.
+    prefill interference included; ``inter_token_latency`` the median;
+    ``tokens_per_step`` more than 1 where a draft model guesses tokens.
     ``power`` is the mean per chip, ``chip_power_limit`` what it may draw.
     """
 
     time_to_first_token: Seconds
     time_per_output_token: SecondsPerToken
     inter_token_latency: Seconds
+    tokens_per_step: Tokens
     request_latency: Seconds
     throughput: TokensPerSecond
     energy_per_token: JoulesPerToken

@@ -5,7 +5,7 @@ Design -> bytes of weights and KV per chip, resident shares, memory use.
 
 import jax.numpy as jnp
 
-from codesign.core.quantities import Bytes, Count, Fraction
+from codesign.core.quantities import Bytes, Count, Fraction, Tokens
 from codesign.core.record import Record
 from codesign.core.smooth import Sharpness, smooth_min
 from codesign.hardware.chip import Chip
@@ -93,16 +93,17 @@ def memory(
     available = f (DRAM + exclusive SRAM);
     resident share phi = min(1, S / wanted) for managed SRAM, and
     1 / (1 + (wanted / S)^8) for a cache, where a larger cyclic scan hits nothing.
+    A draft model has weights and KV of its own beside those of the model.
 
     Source: docs/theory/memory.md.
     """
-    model, chip, deployment = design.model, design.chip, design.deployment
-    tensor, stages = deployment.tensor_parallel, deployment.pipeline_parallel
-    group = jnp.maximum(tensor, deployment.expert_parallel)
-    weights = weight_bytes(model, tensor=tensor, group=group, stages=stages)
+    chip, deployment = design.chip, design.deployment
     blocks = load.context + design.stack.kv_block / 2
-    each = kv_bytes(model, context=blocks, tensor=tensor, stages=stages)
-    mean = kv_bytes(model, context=load.context, tensor=tensor, stages=stages)
+    weights, each, mean = _held(design, design.model, spans=(blocks, load.context))
+    if design.draft is not None:
+        spans = blocks + deployment.draft_tokens, load.context
+        own, own_each, own_mean = _held(design, design.draft, spans=spans)
+        weights, each, mean = weights + own, each + own_each, mean + own_mean
     sequences = jnp.maximum(load.sequences, 1.0)
     peak = each * (sequences + 3 * load.context_variation * jnp.sqrt(sequences))
     managed = chip.style.managed_fraction
@@ -126,6 +127,23 @@ def memory(
         kv_residency=resident_share(
             chip, mean * sequences, fraction=sram.kv_fraction, sharpness=sharpness
         ),
+    )
+
+
+def _held(
+    design: Design, model: Transformer, *, spans: tuple[Tokens, Tokens]
+) -> tuple[Bytes, Bytes, Bytes]:
+    """Weights of a model on one chip, and a sequence's KV at its peak and mean."""
+    deployment = design.deployment
+    tensor, stages = deployment.tensor_parallel, deployment.pipeline_parallel
+    group = jnp.maximum(tensor, deployment.expert_parallel)
+    peak, mean = (
+        kv_bytes(model, context=span, tensor=tensor, stages=stages) for span in spans
+    )
+    return (
+        weight_bytes(model, tensor=tensor, group=group, stages=stages),
+        peak,
+        mean,
     )
 
 

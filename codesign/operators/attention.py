@@ -65,14 +65,20 @@ def _grouped(model: Transformer, shard: Shard) -> list[Row]:
         "stored_bits": model.kv_bits,
     }
     group = heads / shard.kv_heads
+    running = shard.sequences * shard.queries
     kinds = (
-        (DECODE, DECODE_WINDOW, shard.sequences, 1.0, shard.context),
-        (PREFILL, PREFILL_WINDOW, shard.prompts, None, shard.prefill_context),
+        (DECODE, DECODE_WINDOW, running, shard.sequences, shard.context),
+        (
+            PREFILL,
+            PREFILL_WINDOW,
+            shard.prefill_tokens,
+            shard.prompts,
+            shard.prefill_context,
+        ),
     )
     rows = [qkv, output]
-    for full, windowed, sequences, queries, context in kinds:
-        tokens = shard.prefill_tokens if queries is None else sequences
-        per_sequence = _per_sequence(shard) if queries is None else 1.0
+    for full, windowed, tokens, sequences, context in kinds:
+        per_sequence = shard.queries if full is DECODE else _per_sequence(shard)
         near = jnp.minimum(context, model.window_size)
         for kind, count, span in (
             (full, full_layers, context),
@@ -137,12 +143,15 @@ def _latent(model: Transformer, shard: Shard) -> list[Row]:
             LATENT_DECODE,
             count=layers,
             copies=shard.sequences,
-            rows=heads,
+            rows=shard.queries * heads,
             cols=shard.context,
             inner=absorbed,
             stored_bits=model.kv_bits,
             stored_factor=shared / safe_absorbed,
-            vector_flops=SOFTMAX_FLOPS * shard.sequences * heads * shard.context,
+            vector_flops=SOFTMAX_FLOPS
+            * (shard.sequences * shard.queries)
+            * heads
+            * shard.context,
         ),
         row(
             LATENT_PREFILL,

@@ -53,7 +53,7 @@ def token_rows(
 
     Elementwise bytes = 2 L n (8 d + 2 (q + kv) / t + 3 f / t) x 2 bytes, f the
     dense or active expert width; the
-    head sees one token per running sequence and finished prompt; sampling
+    head sees every token of a running sequence and one of a finished prompt; sampling
     sorts its logits on one chip, whatever the tensor parallelism.
 
     Source: docs/theory/operators.md; sampling traffic fitted to serving runs.
@@ -69,7 +69,7 @@ def token_rows(
         + (attended + inner) / shard.tensor
     )
     elements = 2 * shard.tokens * elements * shard.layer_share
-    outputs = (shard.sequences + shard.prompts) * shard.layer_share
+    outputs = (shard.sequences * shard.queries + shard.prompts) * shard.layer_share
     return [
         row(
             NORMS,

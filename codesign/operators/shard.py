@@ -29,6 +29,7 @@ class Shard(Record):
     microbatches: Count
     tokens: Tokens
     sequences: Count
+    queries: Tokens
     context: Tokens
     prefill_tokens: Tokens
     prompts: Count
@@ -59,8 +60,9 @@ def shard(design: Design, step: StepTokens) -> Shard:
         expert_tensor=group / expert,
         expert_replicas=group / tensor,
         microbatches=in_flight,
-        tokens=(step.sequences + step.prefill_tokens) / in_flight,
+        tokens=(step.sequences * step.queries + step.prefill_tokens) / in_flight,
         sequences=step.sequences / in_flight,
+        queries=step.queries,
         context=step.context,
         prefill_tokens=step.prefill_tokens / in_flight,
         prompts=step.prompts / in_flight,

@@ -10,6 +10,7 @@ from jax import Array
 
 from codesign.core.quantities import Tokens
 from codesign.model.transformer import Transformer
+from codesign.outcome.speculative import with_acceptance
 from codesign.outcome.text import same_text
 from codesign.outcome.thinking import (
     answer_target,
@@ -62,7 +63,8 @@ def comparable(
     """The design on equal terms with its baseline and the reference model.
 
     A design with the model and the request of the baseline stays what it is, but
-    for answers, whose length follows the reference's.
+    for answers, whose length follows the reference's. Where a draft model guesses
+    tokens, its acceptance follows the model.
 
     Assumes: applied once, to a design whose request is the study's.
     """
@@ -77,7 +79,7 @@ def comparable(
         design = same_answers(design, target, constants=constants)
     if terms.text:
         design = same_text(design, base, constants=constants.text)
-    return design
+    return with_acceptance(design, base, constants=constants)
 
 
 def answer_shortfall(

@@ -181,6 +181,15 @@ class ThinkingConstants(Record):
     most: Tokens
 
 
+class SpeculationConstants(Record):
+    """How far a draft model stays from the model; see ``outcome/speculative.py``.
+
+    ``equal_model_gap`` is the relative entropy between two models of equal loss.
+    """
+
+    equal_model_gap: Nats
+
+
 class Curve(Record):
     """Loss -> benchmark score in [0, 1] by a sigmoid, one entry per law.
 
@@ -245,4 +254,5 @@ class QualityConstants(Record):
     limits: Limits
     text: TextConstants
     thinking: ThinkingConstants
+    speculation: SpeculationConstants
     trained: TrainedConstants | None = None

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from codesign.core.quantities import Unit, unit_of
-from codesign.core.record import Record
+from codesign.core.record import Record, part_of
 
 _R = TypeVar("_R", bound=Record)
 
@@ -32,8 +32,10 @@ def from_plain(record_type: type[_R], data: Mapping[str, Any]) -> _R:
     """The record of a nested mapping; null becomes NaN."""
     fields: dict[str, Any] = {}
     for name, hint in get_type_hints(record_type, include_extras=True).items():
-        value = data[name]
-        if unit_of(hint) is None:
+        value, part = data[name], part_of(hint)
+        if part is not None:
+            fields[name] = None if value is None else from_plain(part, value)
+        elif unit_of(hint) is None:
             fields[name] = from_plain(hint, value)
         else:
             fields[name] = jnp.asarray(_with_nan(value), jnp.float64)
@@ -72,6 +74,8 @@ def finite_or_none(value: Any) -> Any:
 
 
 def _plain_value(value: Any) -> Any:
+    if value is None:
+        return None
     if isinstance(value, Record):
         return to_plain(value)
     return finite_or_none(np.asarray(value, np.float64).tolist())
