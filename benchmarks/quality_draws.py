@@ -14,14 +14,13 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import beta, qmc
+from scipy.stats import beta
 
 from codesign.config.models import load_model
 from codesign.config.quality import (
@@ -29,6 +28,7 @@ from codesign.config.quality import (
     load_quality_draws,
     load_quality_spread,
 )
+from codesign.config.recipe import Recipe
 from codesign.core.checks import enable_x64
 from codesign.core.compiler import cpu_options
 from codesign.model.transformer import Transformer
@@ -38,10 +38,10 @@ from codesign.quality.ensemble import (
     NUM_DRAWS,
     SEARCH_DRAWS,
     Draws,
-    Spread,
     paired,
     quantile,
     reference_under,
+    scrambled_points,
 )
 
 TOKENS = 15e12
@@ -111,25 +111,13 @@ def designs_per_second(threads: int) -> float:
     return LANES * CALLS * threads / (time.perf_counter() - began)
 
 
-def rounded_only(spread: Spread) -> Spread:
-    """The spread without the constants of trained formats, which come last."""
-    count = sum(not path.startswith("trained.") for path in spread.paths)
-    return replace(
-        spread,
-        paths=spread.paths[:count],
-        deviations=spread.deviations[:count],
-        lognormal=spread.lognormal[:count],
-    )
-
-
 class Errors:
     """Quantiles of a set of points against those of many independent draws."""
 
     def __init__(self) -> None:
-        every = load_quality_spread()
-        self.constants = load_quality_constants()
-        self.spread = rounded_only(every)
-        self.width = LAW_VALUES + len(every.paths)
+        self.constants = load_quality_constants(recipe=Recipe(trained=True))
+        self.spread = load_quality_spread()
+        self.width = LAW_VALUES + len(self.spread.paths)
         models, reference = stacked(), design("llama-3-70b", {})
 
         def gaps(draws: Draws) -> Any:
@@ -150,7 +138,8 @@ class Errors:
             draws = ensemble.build_draws(self.constants, self.spread, count=len(points))
         finally:
             ensemble.uniform_points = old
-        return np.asarray(self.gaps(draws))
+        rounded = draws.constants.replace(trained=None)
+        return np.asarray(self.gaps(draws.replace(constants=rounded)))
 
     def of(self, points: np.ndarray) -> np.ndarray:
         """Error of each smooth quantile of each design, in standard deviations."""
@@ -162,12 +151,6 @@ class Errors:
 def _weights(count: int, level: float) -> np.ndarray:
     law = beta(level * (count + 1), (1.0 - level) * (count + 1))
     return np.diff(law.cdf(np.arange(count + 1) / count))
-
-
-def scrambled(count: int, width: int, *, seed: int) -> np.ndarray:
-    """Points as ``uniform_points`` makes them, from any seed."""
-    points = qmc.Sobol(width, scramble=True, rng=seed).random(count)
-    return (np.floor(points * count) + 0.5) / count
 
 
 def rms(errors: np.ndarray) -> float:
@@ -188,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     enable_x64()
     errors = Errors()
     if seeds:
-        points = partial(scrambled, SEARCH_DRAWS, errors.width)
+        points = partial(scrambled_points, SEARCH_DRAWS, errors.width)
         found = sorted((rms(errors.of(points(seed=s))), s) for s in range(seeds))
         for value, seed in (*found[:3], found[len(found) // 2]):
             show(f"seed {seed}: {value:.3f} standard deviations")

@@ -73,7 +73,7 @@ class Datasheet(Record):
 
     Rates of 8 and 4 bit, spares and the shares of SRAM may be left out: a format
     without hardware repeats the rate of the next wider one, no spares are 1, the
-    shares are those of the style.
+    shares are those of the style, and without ``sparse_rate`` zeros are not skipped.
     """
 
     node: Meters
@@ -95,9 +95,11 @@ class Datasheet(Record):
     weight_fraction: Fraction
     kv_fraction: Fraction
     link_bandwidth: BytesPerSecond
+    sparse_rate: Factor
 
 
 OPTIONAL = {
+    "sparse_rate",
     "peak_compute_8bit",
     "peak_compute_4bit",
     "num_extra_formats",
@@ -283,6 +285,7 @@ def _compute(sheet: dict[str, Any]) -> Compute:
         rate_4bit=rate_4bit,
         num_extra_formats=sheet.get("num_extra_formats", 0.0),
         spare_factor=sheet.get("spare_factor", 1.0),
+        sparse_rate=sheet.get("sparse_rate", 1.0),
     )
 
 

@@ -31,6 +31,7 @@ from codesign.quality.constants import (
     QualityConstants,
     Repetition,
     ShapeConstants,
+    SparsityConstants,
     SpeculationConstants,
     TextConstants,
     ThinkingConstants,
@@ -53,6 +54,7 @@ SECTIONS: dict[str, type[Record]] = {
     "limits": Limits,
     "text": TextConstants,
     "trained": TrainedConstants,
+    "sparsity": SparsityConstants,
     "thinking": ThinkingConstants,
     "speculation": SpeculationConstants,
 }

@@ -10,6 +10,7 @@ from codesign.core.record import Record
 from codesign.core.smooth import Sharpness, smooth_min
 from codesign.hardware.chip import Chip
 from codesign.hardware.silicon import Silicon
+from codesign.model.formats import stored_share
 from codesign.model.parameters import count_parameters, num_attention_layers
 from codesign.model.transformer import Transformer
 from codesign.operators.attention import linear_bits
@@ -45,8 +46,11 @@ def weight_bytes(
     Assumes: equal shares; small replicated parts (norms) are split too.
     """
     count = count_parameters(model)
-    linear = linear_bits(model, attention=False)
-    attention = linear_bits(model, attention=True)
+    linear, attention = (
+        bits
+        * stored_share(model.weight_density, bits=bits, index_bits=model.index_bits)
+        for bits in (linear_bits(model, attention=a) for a in (False, True))
+    )
     split = (
         count.attention * attention
         + (count.recurrent + count.dense_ffn + count.shared) * linear

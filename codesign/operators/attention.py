@@ -6,7 +6,8 @@ Model, shard of a step -> rows of the operator table.
 import jax.numpy as jnp
 from jax import Array
 
-from codesign.model.formats import effective_bits
+from codesign.core.quantities import Bits, Count
+from codesign.model.formats import effective_bits, stored_share, touched_share
 from codesign.model.parameters import num_attention_layers
 from codesign.model.transformer import Transformer
 from codesign.operators.shard import Shard
@@ -34,6 +35,16 @@ def linear_bits(model: Transformer, *, attention: bool) -> Array:
     if not attention:
         return bits
     return jnp.maximum(bits, model.min_attention_bits)
+
+
+def sparsity(model: Transformer, *, bits: Bits, tokens: Count) -> dict[str, Array]:
+    """Fields of a linear layer's row that follow from zeros in it."""
+    density = jnp.asarray(model.weight_density)
+    return {
+        "density": density,
+        "stored_factor": stored_share(density, bits=bits, index_bits=model.index_bits),
+        "touched": touched_share(model.activation_density, tokens),
+    }
 
 
 def attention_rows(model: Transformer, shard: Shard) -> list[Row]:
@@ -172,9 +183,11 @@ def _latent(model: Transformer, shard: Shard) -> list[Row]:
 
 def _projection(model: Transformer, shard: Shard) -> dict[str, Array | float]:
     weights = jnp.maximum(model.weight_bits, model.min_attention_bits)
+    stored = linear_bits(model, attention=True)
     return {
         "rows": shard.tokens,
-        "stored_bits": linear_bits(model, attention=True),
+        "stored_bits": stored,
+        **sparsity(model, bits=stored, tokens=shard.tokens),
         "activation_bits": model.activation_bits,
         "math_bits": jnp.maximum(weights, model.activation_bits),
     }

@@ -12,7 +12,7 @@ from codesign.model.parameters import (
     num_expert_layers,
 )
 from codesign.model.transformer import Transformer
-from codesign.operators.attention import linear_bits
+from codesign.operators.attention import linear_bits, sparsity
 from codesign.operators.shard import Shard
 from codesign.operators.table import Row, RowKind, row
 
@@ -32,10 +32,12 @@ def feedforward_rows(model: Transformer, shard: Shard) -> list[Row]:
     """The dense FFN: (matrices - 1) inputs and one output projection."""
     layers = num_dense_ffn_layers(model) * shard.layer_share
     width = model.ffn_size / shard.tensor
+    bits = linear_bits(model, attention=False)
     common = {
         "count": layers,
         "rows": shard.tokens,
-        "stored_bits": linear_bits(model, attention=False),
+        "stored_bits": bits,
+        **sparsity(model, bits=bits, tokens=shard.tokens),
         "activation_bits": model.activation_bits,
         "math_bits": jnp.maximum(model.weight_bits, model.activation_bits),
     }

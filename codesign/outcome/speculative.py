@@ -35,6 +35,7 @@ def acceptance(
     gap = quality(draft, reference=model, constants=constants).gap_nats
     own = law_state(model, constants).terms
     formats = own.precision_weights + own.precision_activations + own.precision_kv
+    formats = formats + own.sparse_weights + own.sparse_activations
     laws = constants.laws
     rounding = 2.0 * weighted_mean(laws.delta_scale, laws) * formats
     floor = constants.speculation.equal_model_gap

@@ -27,6 +27,7 @@ EVIDENCE = {
     "aspect": CALIBRATED,
     "depth": ASSUMED,
     "ffn_share": ASSUMED,
+    "density": CALIBRATED,
     "data": BACKED,
     "kv_share": CALIBRATED,
     "hybrid": ASSUMED,
@@ -34,6 +35,8 @@ EVIDENCE = {
     "precision_weights": CALIBRATED,
     "precision_activations": ASSUMED,
     "precision_kv": CALIBRATED,
+    "sparse_weights": CALIBRATED,
+    "sparse_activations": ASSUMED,
 }
 """Class of each term: the weakest constant that sets its size.
 
@@ -55,6 +58,7 @@ class Contributions(Record):
     aspect: Ratio
     depth: Ratio
     ffn_share: Ratio
+    density: Ratio
     data: Ratio
     kv_share: Ratio
     hybrid: Ratio
@@ -62,11 +66,13 @@ class Contributions(Record):
     precision_weights: Ratio
     precision_activations: Ratio
     precision_kv: Ratio
+    sparse_weights: Ratio
+    sparse_activations: Ratio
 
 
 SMALL = 1e-9
-SURCHARGES = tuple(EVIDENCE)[-6:]
-CAPACITY = ("sparsity", "granularity", "aspect", "depth", "ffn_share")
+SURCHARGES = tuple(EVIDENCE)[-8:]
+CAPACITY = ("sparsity", "granularity", "aspect", "depth", "ffn_share", "density")
 
 
 def log_mean(first: Ratio, second: Ratio) -> Array:

@@ -29,6 +29,7 @@ from codesign.quality.laws import (
 from codesign.quality.precision import Precision, precision, trained_precision
 from codesign.quality.structure import structure
 from codesign.quality.validity import Validity, validity
+from codesign.quality.zeros import zeros_cost
 
 
 class Terms(Record):
@@ -43,6 +44,8 @@ class Terms(Record):
     precision_weights: Nats
     precision_activations: Nats
     precision_kv: Nats
+    sparse_weights: Nats
+    sparse_activations: Nats
     capacity: Capacity
 
 
@@ -80,6 +83,7 @@ def law_state(model: Transformer, constants: QualityConstants) -> State:
     size = law_size(model)
     gains = capacity(model, constants, size=size)
     formats = formats_cost(model, constants, size=size)
+    zeros = zeros_cost(model, constants)
     parts = structure(
         model, constants.attention, vocabulary=constants.vocabulary, size=size
     )
@@ -90,15 +94,22 @@ def law_state(model: Transformer, constants: QualityConstants) -> State:
         precision_weights=formats.weights,
         precision_activations=formats.activations,
         precision_kv=formats.kv,
+        sparse_weights=zeros.weights,
+        sparse_activations=zeros.activations,
         capacity=gains,
     )
     structural = parts.kv_share + parts.hybrid + parts.vocabulary
+    pruned = zeros.weights + zeros.activations
     return State(
         size=size,
         terms=terms,
         log_parameters=log_effective_parameters(size, gains),
         tokens=effective_tokens(constants.repetition, model.training_tokens),
-        surcharge=structural + formats.weights + formats.activations + formats.kv,
+        surcharge=structural
+        + formats.weights
+        + formats.activations
+        + formats.kv
+        + pruned,
     )
 
 
@@ -122,7 +133,7 @@ def loss(model: Transformer, constants: QualityConstants) -> Array:
     """Pre-training loss of a model in nats per token, one entry per law.
 
     L = E + A N_eff^-alpha + B D_eff^-beta + s (kv_share + hybrid + vocabulary
-    + precision), s = ``delta_scale`` of the law.
+    + precision + zeros), s = ``delta_scale`` of the law.
 
     Assumes: independent effects; only differences between models of one
     recipe are meaningful, and levels differ between laws by 0.2 nats.
@@ -142,6 +153,8 @@ def scale_surcharges(terms: Terms, laws: Laws) -> Terms:
         precision_weights=mean_scale * terms.precision_weights,
         precision_activations=mean_scale * terms.precision_activations,
         precision_kv=mean_scale * terms.precision_kv,
+        sparse_weights=mean_scale * terms.sparse_weights,
+        sparse_activations=mean_scale * terms.sparse_activations,
     )
 
 

@@ -51,6 +51,7 @@ TERMS = {
     "aspect": "width over depth",
     "depth": "depth",
     "ffn_share": "FFN share",
+    "density": "zeros in weights, trained",
     "data": "training tokens",
     "kv_share": "shared KV heads",
     "hybrid": "missing attention",
@@ -58,6 +59,8 @@ TERMS = {
     "precision_weights": "weight format",
     "precision_activations": "activation format",
     "precision_kv": "KV format",
+    "sparse_weights": "zeros in weights, pruned",
+    "sparse_activations": "zeros in activations",
 }
 
 

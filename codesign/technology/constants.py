@@ -63,6 +63,7 @@ class Arithmetic(Record):
     energy_4bit: JoulesPerMac
     area_16bit: SquareMetersPerMac
     extra_format_area_fraction: Fraction
+    sparse_area_fraction: Fraction
     calibration_voltage: Volts
     kernel_efficiency: Fraction
     static_node_exponent: Factor
