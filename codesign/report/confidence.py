@@ -102,8 +102,7 @@ def recipe_words(study: Study) -> str:
 
 def terms_table(result: Result) -> Table:
     """What each choice of the best model adds to its gap, and how sure that is."""
-    models = result.best.design.model, result.study.reference
-    found = jax.device_get(_terms()(*models, **_drawn(result.study)))
+    found = drawn_terms(result)
     rows = [
         (
             TERMS[name],
@@ -126,9 +125,15 @@ def terms_table(result: Result) -> Table:
     )
 
 
+def drawn_terms(result: Result) -> Contributions:
+    """Terms of the best model's gap under every draw."""
+    models = result.best.design.model, result.study.reference
+    return jax.device_get(_terms()(*models, **_drawn(result.study)))
+
+
 def constants_table(result: Result) -> Table:
     """Constants of the quality law that move the optimum most."""
-    price = _price(result)
+    price = quality_price(result)
     moved = _moved(result)
     rows = [
         (path, number(step), percent(price * step) if price else "–")
@@ -246,7 +251,7 @@ def _holds(constants: QualityConstants, path: str) -> bool:
     return constants.trained is not None or not path.startswith("trained.")
 
 
-def _price(result: Result) -> float:
+def quality_price(result: Result) -> float:
     """d ln objective / d gap at the optimum, from the limit on the gap."""
     binding = result.evidence.binding if result.evidence else ()
     return sum(limit.price for limit in binding if limit.name.startswith(GAPS))
