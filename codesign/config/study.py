@@ -8,7 +8,7 @@ import copy
 import io
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -30,15 +30,14 @@ from codesign.config.overrides import (
     split_assignment,
     unknown_parameter,
 )
-from codesign.config.quality import load_quality_constants
 from codesign.config.recipe import (
-    ROUNDED,
     Recipe,
     read_recipe,
     read_reference,
     reference_recipe,
 )
 from codesign.config.sweep import Axis, Plan, read_plan
+from codesign.config.terms import VOCABULARY, check_paid, read_terms
 from codesign.config.units import format_quantity, parse_quantity
 from codesign.config.yaml import Problems, read_yaml
 from codesign.core.checks import check_x64
@@ -50,7 +49,6 @@ from codesign.cost.record import Cost
 from codesign.model.transformer import Transformer
 from codesign.outcome.service import Service
 from codesign.outcome.terms import Terms
-from codesign.outcome.text import PER_BYTE
 from codesign.quality.ensemble import Paired
 from codesign.quality.evaluate import Quality
 from codesign.quality.validity import Validity
@@ -94,12 +92,7 @@ ABBREVIATIONS = {
     "energy_per_text": "energy_per_byte_server",
     "lifetime": "lifetime_energy",
 }
-BUDGETS = ("tokens", "compute", "lifetime")
-ANSWERS = ("as asked", "equal")
-LIFE = ("lifetime_energy", "training_energy")
-VOCABULARY, TRAINING = "model.vocab_size", "model.training_tokens"
 DRAFTING = ("draft_tokens", "acceptance")
-JUDGED = ("recipe", "reference", "budget", "answers")
 SEARCH_KEYS = ("starts", "seed")
 OBJECTIVE = "energy_per_token_server"
 _NO_ARGUMENT = ("tune", "set")
@@ -343,8 +336,14 @@ class _Reader:
         objective = str(self.data.get("minimize", "" if searched else OBJECTIVE))
         minimize = read_objective(objective, problems=self.problems)
         tune, off, search = self._tune(), self._off(), self._search()
-        judged = self._judged()
-        self._check_priced(minimize, limits, baseline=baseline)
+        judged = read_terms(self.data, self.problems, folder=self.file.resolve().parent)
+        check_paid(
+            self.data,
+            self.problems,
+            minimize=minimize,
+            limits=["" if limit is None else limit.metric for limit in limits],
+            baseline=baseline,
+        )
         if self.problems.found or baseline is None:
             return None
         study = Study(
@@ -484,74 +483,6 @@ class _Reader:
                 message = f'no limit is called "{given}". Close: {", ".join(allowed)}.'
                 self.problems.add("off", message)
         return tuple(dict.fromkeys(names))
-
-    def _judged(self) -> dict[str, Any]:
-        """What the file says of how designs are judged, paths made whole."""
-        found = {name: self.data[name] for name in JUDGED if name in self.data}
-        for name, known in (("budget", BUDGETS), ("answers", ANSWERS)):
-            if found.get(name, known[0]) not in known:
-                allowed = f"{', '.join(known[:-1])} or {known[-1]}"
-                self.problems.add(name, f"{found[name]!r} is not {allowed}.")
-        reference, folder = found.get("reference"), self.file.resolve().parent
-        if isinstance(reference, str):
-            reference = {"model": reference}
-        if isinstance(reference, dict) and isinstance(reference.get("model"), str):
-            whole = str(locate(reference["model"], folder))
-            found["reference"] = {**reference, "model": whole}
-        read_reference(found.get("reference"), self.problems)
-        recipe = read_recipe(found.get("recipe"), self.problems)
-        theirs = reference_recipe(reference, recipe)
-        for place, each in (("", recipe), ("reference.", theirs)):
-            if each != ROUNDED and not self.problems.found:
-                self._check_methods(each, place=place)
-        return found
-
-    def _check_methods(self, recipe: Recipe, *, place: str) -> None:
-        try:
-            load_quality_constants(recipe=recipe)
-        except InputError as error:
-            where, _, message = str(error).partition(": ")
-            self.problems.add(f"{place}{where}", message)
-
-    def _check_priced(
-        self,
-        minimize: str,
-        limits: Sequence[Limit | None],
-        *,
-        baseline: Design | None,
-    ) -> None:
-        """Whether free training tokens and vocabularies are paid for."""
-        used = {"minimize": minimize}
-        for index, limit in enumerate(limits):
-            used[f"subject_to.{index}"] = "" if limit is None else limit.metric
-        if VOCABULARY in self._section("free"):
-            for place in [place for place, name in used.items() if name in PER_BYTE]:
-                message = (
-                    f"the vocabulary is free, so a token is no fixed amount of text; "
-                    f"write {PER_BYTE[used[place]]} instead of {used[place]}."
-                )
-                self.problems.add(place, message)
-        self._check_training(used.values())
-        demand = 0.0 if baseline is None else float(baseline.request.lifetime_tokens)
-        if baseline is not None and demand <= 0 and "lifetime_energy" in used.values():
-            message = "needs all tokens to come, such as lifetime_tokens: 1e15 token."
-            self.problems.add("request.lifetime_tokens", message)
-
-    def _check_training(self, used: Iterable[str]) -> None:
-        budget = self.data.get("budget", BUDGETS[0])
-        free, paid = TRAINING in self._section("free"), not {*used}.isdisjoint(LIFE)
-        if free and budget != "lifetime":
-            message = (
-                "training tokens are free of charge under this budget; say budget: "
-                "lifetime and minimize: lifetime_energy."
-            )
-            self.problems.add(f"free.{TRAINING}", message)
-        elif budget == "lifetime" and not (free and paid):
-            message = (
-                f"lifetime needs {TRAINING} under free, and lifetime_energy as "
-                "objective or limit."
-            )
-            self.problems.add("budget", message)
 
     def _search(self) -> Search:
         section = self._section("search")

@@ -108,7 +108,7 @@ def operator_times(
     counts.
     Source: Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009.
     """
-    stack, table, done = design.stack, step.table, traffic.work
+    stack, done = design.stack, traffic.work
     clock, factor = point.clock_factor, formats.time_factor
     peak = stack.compute_efficiency * built.peak_compute * clock
     compute = 2 * done.hot_macs / (peak * formats.rate)

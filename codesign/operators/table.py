@@ -172,7 +172,7 @@ def _pick(values: Array, places: tuple[int, ...]) -> Array:
 
 
 @_pick.defjvp
-def _(
+def _(  # noqa: PLR0917  the signature of a derivative rule
     places: tuple[int, ...], primals: tuple[Array], tangents: tuple[Array]
 ) -> tuple[Array, Array]:
     matrix = np.eye(len(primals[0]))[:, list(places)]
