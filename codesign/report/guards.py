@@ -60,6 +60,7 @@ PRICED = {
 }
 """Terms of the law that charge for an exploit instead of forbidding it."""
 
+NO_WINDOWS = -1.0
 FREE, OFF = "nothing", "switched off"
 LEAST_PRICE = 1e-4  # d ln objective / d ln limit below which a limit costs nothing
 
@@ -86,14 +87,18 @@ def _end_rows(result: Result) -> list[tuple[str, ...]]:
         log_use = float(getattr(values, name))
         price = prices.get(f"quality.validity.{name}", 0.0)
         cost = OFF if name in off else _end_cost(price)
-        rows.append((title, exploit, _use(log_use), cost))
+        rows.append((title, exploit, _use(name, log_use), cost))
     return rows
 
 
-def _use(log_use: float) -> str:
-    if log_use > TOLERANCE:
+def _use(name: str, value: float) -> str:
+    """How much of a range is used up; see ``Validity`` for the two that differ."""
+    if value > TOLERANCE:
         return "beyond the evidence"
-    return f"{percent(math.exp(log_use))} of the limit"
+    if name == "window" and value == NO_WINDOWS:
+        return "no layer has one"
+    share = 1.0 / (1.0 - value) if name == "attention_share" else math.exp(value)
+    return f"{percent(share)} of the limit"
 
 
 def _end_cost(price: float) -> str:

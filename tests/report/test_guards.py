@@ -24,8 +24,10 @@ def test_every_end_of_the_evidence_is_a_guard():
 def test_a_guard_that_is_not_reached_costs_nothing(result: Result):
     for title, exploit in ENDS.values():
         row = rows(result)[title, exploit]
-        assert "of the limit" in row[2]
+        assert row[2].endswith(("of the limit", "no layer has one"))
         assert row[3] == FREE
+    attention = rows(result)[ENDS["attention_share"]]
+    assert attention[2] == "12 % of the limit", "half of the blocks against 6 %"
 
 
 def test_a_guard_that_binds_shows_its_price(result: Result):
