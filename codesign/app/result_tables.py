@@ -90,7 +90,7 @@ def closing_lines(result: Result) -> Iterator[str]:
         f"{percent(best.agreement)} of the starts within 0.1 % of it"
     )
     if evidence is not None:
-        yield f"          KKT residual {number(evidence.kkt)} of the gradient"
+        yield f"          KKT residual {number(evidence.kkt)} of that optimum"
         edges = evidence.at_bound or ("no variable is at a bound",)
         for index, edge in enumerate(edges):
             yield f"{'' if index else 'bounds':10}{edge}"

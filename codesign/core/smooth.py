@@ -14,6 +14,7 @@ from jax import Array
 from codesign.core.quantities import Scalar
 
 Sharpness = float | None
+STAIRLESS = 256.0  # sharpness up to which a ceil is a ramp
 ROUNDING = 1e-9  # a size this close above a whole tile is that tile
 
 
@@ -64,24 +65,29 @@ def smooth_min(*values: Scalar, sharpness: Sharpness) -> Array:
 def smooth_ceil(value: Scalar, *, sharpness: Sharpness) -> Array:
     """Smallest integer not below a non-negative value, and at least one.
 
-    c(x) = floor(x) + min(k f, 1 - (1 - f) / k),  f = x - floor(x),  k = p^(1/8):
-    each step rises with slope k, then with slope 1 / k. Exact at integers and
-    never above the hard value, so a gradient sees through the steps.
+    c(x) = max_p(1, floor(x) + min(k f, 1 - (1 - f) / k)),  f = x - floor(x),
+    k = max(1, (p / 256)^(1/8)): each step rises with slope k, then with slope 1 / k.
+
+    At the search's p = 256 that is the ramp through the steps' corners, exact at
+    whole numbers above one: on steps a descent and its certificate get stuck. The
+    steps rise with p and are the hard ones in the limit.
+
+    Source: docs/decisions/03_ramps_for_stairs.md.
 
     Example:
         >>> int(smooth_ceil(2.2, sharpness=None))
         3
-        >>> float(smooth_ceil(2.0, sharpness=256.0))
-        2.0
+        >>> float(smooth_ceil(2.2, sharpness=256.0))
+        2.2
     """
     value = jnp.asarray(value)
     if sharpness is None:
         return jnp.maximum(1.0, jnp.ceil(value - ROUNDING))
-    slope = sharpness**0.125
+    slope = max(1.0, (sharpness / STAIRLESS) ** 0.125)
     whole = jnp.floor(value)
     part = value - whole
     steps = whole + jnp.minimum(slope * part, 1.0 - (1.0 - part) / slope)
-    return jnp.maximum(1.0, steps)
+    return smooth_max(1.0, steps, sharpness=sharpness)
 
 
 def round_up(value: Scalar, *, multiple: Scalar, sharpness: Sharpness) -> Array:

@@ -15,7 +15,7 @@ from codesign.core.quantities import (
     Volts,
 )
 from codesign.core.record import Record
-from codesign.core.smooth import Sharpness
+from codesign.core.smooth import Sharpness, smooth_max
 from codesign.cost.energy import EnergyBill
 from codesign.cost.limits import limits
 from codesign.cost.load import queue_time
@@ -212,7 +212,7 @@ def assemble(design: Design, ready: Prepared, *, sharpness: Sharpness = None) ->
     first = waiting + prefill
     plug = server_power(design, power)
     facility = plug * design.technology.datacenter.power_usage_effectiveness
-    hottest = jnp.maximum(kinds.mixed.power, kinds.prompt.power)
+    hottest = smooth_max(kinds.mixed.power, kinds.prompt.power, sharpness=sharpness)
     flip = 1 / (1 + jnp.exp(-MEDIAN_STEEPNESS * (share - 0.5)))
     return Cost(
         time_to_first_token=first,

@@ -16,7 +16,7 @@ from jax import Array
 
 from codesign.core.quantities import Bits, Bytes, Count, Factor, Flop, Fraction, Macs
 from codesign.core.record import Record
-from codesign.core.smooth import Sharpness, round_up
+from codesign.core.smooth import Sharpness, round_up, smooth_max
 
 
 class OperatorTable(Record):
@@ -172,11 +172,10 @@ def _pick(values: Array, places: tuple[int, ...]) -> Array:
 
 
 @_pick.defjvp
-def _(  # noqa: PLR0917  the signature of a derivative rule
-    places: tuple[int, ...], primals: tuple[Array], tangents: tuple[Array]
-) -> tuple[Array, Array]:
-    matrix = np.eye(len(primals[0]))[:, list(places)]
-    return _pick(primals[0], places), tangents[0] @ jnp.asarray(matrix)
+def _(places: tuple[int, ...], *pair: tuple[Array]) -> tuple[Array, Array]:
+    (values,), (tangent,) = pair
+    matrix = np.eye(len(values))[:, list(places)]
+    return _pick(values, places), tangent @ jnp.asarray(matrix)
 
 
 def kind_column(kinds: tuple[RowKind, ...], name: str) -> Array:
@@ -228,7 +227,8 @@ def work(
     moved = runs * table.rows * widths * operand
     bound = is_weight * 2 * macs * operand / jnp.sqrt(tiles.capacity / operand)
     moved = jnp.where(macs > 0, moved * (1 - is_cache), 0.0)
-    activations = jnp.maximum(moved, bound - stored)
+    touched = moved + stored
+    activations = moved + smooth_max(touched, bound, sharpness=sharpness) - touched
     return Work(
         flops=2 * macs,
         macs=macs,

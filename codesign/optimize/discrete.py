@@ -81,6 +81,7 @@ class Pool:
 
 PER_COMBINATION = 4  # designs kept of one combination of choices
 MOVED_CHOICES = 3  # most choices that a neighbour differs in
+STEP_CHANCE = 0.4  # that an integer or multiple leaves its value
 CHOICE_CHANCE = 0.25  # that a moving choice takes another place in its list
 
 
@@ -127,6 +128,19 @@ def scatter(
     dither = rng.uniform(-0.5, 0.5, size=lanes.shape) * steps
     dither[: len(values)] = 0.0
     return space.round(np.where(space.fine, lanes + dither, lanes), mask=mask)
+
+
+def step_aside(
+    space: Space, values: Floats, *, mask: Mask, count: int, rng: np.random.Generator
+) -> Floats:
+    """Copies of designs with some integers and multiples a few steps away."""
+    lanes = values[np.arange(count) % len(values)].copy()
+    for column in np.flatnonzero(mask & space.fine):
+        step = space.variables[column].multiple or 1.0
+        far = rng.geometric(0.4, size=count) * rng.choice([-1, 1], size=count)
+        moving = rng.uniform(size=count) < STEP_CHANCE
+        lanes[:, column] += np.where(moving, far * step, 0.0)
+    return space.round(lanes, mask=mask)
 
 
 def _shift(

@@ -3,75 +3,97 @@
 Design found -> multipliers, KKT residual, variables at bounds, elasticities.
 """
 
+from typing import Any
+
 import jax
 import numpy as np
-from scipy.optimize import nnls
 
 from codesign.optimize.discrete import Mask
+from codesign.optimize.interior import Optima
 from codesign.optimize.problem import Theta
 from codesign.optimize.result import Binding, Evidence
 from codesign.optimize.search import Engine
 from codesign.optimize.space import Floats, Space
-from codesign.serving.design import Design
 
-ACTIVE = 2e-2  # |ln(use / limit)| below which a limit counts as binding
+ACTIVE = 1e-2  # |ln(use / limit)| of a legal design below which a limit counts
 EDGE = 1e-3  # share of the box that counts as its bound
 NO_PRICE = 1e-4
+QUALITY = "quality."  # prefix of the constants of the quality law
+LANES = 16
+SPREAD = 0.02  # of the starts around the design, box = 1
+ITERATIONS = (80, 400)  # most of a first attempt, and of a second
+CONVERGED = 1e-8  # residual that needs no second attempt
+SAME = 1e-6  # of the logarithmic objective: lanes that found one optimum
+KEPT = 1e-6  # violation below which a lane counts as feasible
 
 
 def gather_evidence(
     engine: Engine, theta: Theta, *, values: Floats, mask: Mask
 ) -> Evidence:
-    """KKT evidence at a legal design.
+    """KKT evidence of a legal design, its listed choices held.
 
-    min_{l >= 0, m} || grad f + sum l_i grad g_i + m ||  over the free variables
-    that are no listed choice, integers taken as continuous; the bound
-    multipliers m have the sign of their bound. The shadow price of a limit is
-    its l_i, and elasticities are those of f + sum l_i g_i.
+    The rest, integers taken as continuous, is solved again by the interior point
+    method from the design and from points around it. At the best optimum,
+    grad f + sum l_i grad g_i + m = 0 with l_i, m >= 0 for the limits and bounds;
+    the shadow price of a limit is its l_i, and elasticities are those of
+    f + sum l_i g_i.
 
+    Assumes: the smooth model, within ln(2) / p of the hard one per maximum.
     Source: Nocedal and Wright, Numerical Optimization, chapter 12; envelope
     theorem.
     """
     problem, space = engine.problem, engine.space
-    point = space.encode(values)
-    rows = [
-        engine.pull_back(values, theta, weights=row)
-        for row in np.eye(len(problem.constraint_names) + 1)
-    ]
-    constraints = rows[0][0][1:]
-    by_point = np.stack([row[1] for row in rows])
-    by_value = by_point / (space.high - space.low)
-    continuous = mask & ~space.coarse
-    at_low, at_high = continuous & (point < EDGE), continuous & (point > 1 - EDGE)
-    active = np.flatnonzero(np.abs(constraints) < ACTIVE)
-    columns = [by_value[1 + i, continuous] for i in active]
-    identity = np.eye(len(point))[:, continuous]
-    columns += [-identity[i] for i in np.flatnonzero(at_low)]
-    columns += [identity[i] for i in np.flatnonzero(at_high)]
-    slope = by_value[0, continuous]
-    prices, residual = _multipliers(columns, slope)
+    slack = -engine.constraints(values[None], theta)[1][0]
+    lane = solve_around(engine, theta, values=values, mask=mask)
+    prices = np.where(lane.multipliers > NO_PRICE, lane.multipliers, 0.0)
+    active = np.flatnonzero((prices > 0) | (np.abs(slack) < ACTIVE))
     names = problem.constraint_names
-    binding = [
-        Binding(names[i], float(-constraints[i]), float(prices[k]))
-        for k, i in enumerate(active)
-    ]
-    weights = np.zeros(len(rows))
-    weights[0] = 1.0
-    weights[1 + active] = prices[: len(active)]
-    by_design = engine.pull_back(values, theta, weights=weights)[2]
+    binding = [Binding(names[i], float(slack[i]), float(prices[i])) for i in active]
+    slopes = engine.pull_back(
+        space.decode(np.asarray(lane.points)),
+        theta,
+        weights=np.append(1.0, lane.multipliers),
+    )
     return Evidence(
         binding=tuple(sorted(binding, key=lambda b: -b.price)),
-        kkt=float(residual / max(np.linalg.norm(slope), 1e-12)),
-        at_bound=_bounds(space, point, mask=mask),
-        elasticities=_elasticities(by_design, theta.design, free=space.paths),
+        kkt=float(lane.residual),
+        relaxed=float(np.exp(lane.objective)),
+        at_bound=_bounds(space, space.encode(values), mask=mask),
+        elasticities=_elasticities(slopes, theta, free=space.paths),
     )
 
 
-def _multipliers(columns: list[Floats], slope: Floats) -> tuple[Floats, float]:
-    if not columns or not slope.size:
-        return np.zeros(len(columns)), float(np.linalg.norm(slope))
-    found, residual = nnls(np.stack(columns, axis=1), -slope)
-    return np.asarray(found), float(residual)
+def solve_around(engine: Engine, theta: Theta, *, values: Floats, mask: Mask) -> Optima:
+    """The best relaxed optimum around a design whose listed choices are held."""
+    lane = _attempt(engine, theta, values=values, mask=mask, iterations=ITERATIONS[0])
+    if lane.residual < CONVERGED:
+        return lane
+    return _attempt(engine, theta, values=values, mask=mask, iterations=ITERATIONS[1])
+
+
+def _attempt(
+    engine: Engine, theta: Theta, *, values: Floats, mask: Mask, iterations: int
+) -> Optima:
+    """The lane nearest to a solution among those that found the best optimum."""
+    space = engine.space
+    continuous = mask & ~space.coarse
+    point = space.encode(values)
+    noise = SPREAD * np.random.default_rng(0).normal(size=(LANES, len(point)))
+    noise[0] = 0.0
+    starts = np.where(continuous, np.clip(point + noise, 0.0, 1.0), point)
+    lanes = engine.refine(
+        space.decode(starts),
+        theta,
+        free=np.tile(continuous, (LANES, 1)),
+        iterations=iterations,
+    )
+    violation = np.max(lanes.constraints, axis=1)
+    worst = np.maximum(violation, max(float(np.min(violation)), KEPT))
+    kept = worst <= np.min(worst)
+    best = np.min(np.where(kept, lanes.objective, np.inf))
+    found = kept & (lanes.objective <= best + SAME)
+    index = int(np.argmin(np.where(found, lanes.residual, np.inf)))
+    return jax.tree.map(lambda leaf: leaf[index], lanes)
 
 
 def _bounds(space: Space, point: Floats, *, mask: Mask) -> tuple[str, ...]:
@@ -86,17 +108,19 @@ def _bounds(space: Space, point: Floats, *, mask: Mask) -> tuple[str, ...]:
 
 
 def _elasticities(
-    by_design: Design, design: Design, *, free: tuple[str, ...]
+    slopes: dict[str, Any], theta: Theta, *, free: tuple[str, ...]
 ) -> dict[str, float]:
     """d ln objective / d ln parameter of what the search could not choose."""
-    slopes, values = jax.tree.leaves(by_design), jax.tree.leaves(design)
-    paths = jax.tree_util.tree_flatten_with_path(design)[0]
-    found = {}
-    for (key, _), slope, value in zip(paths, slopes, values, strict=True):
-        path = jax.tree_util.keystr(key, simple=True, separator=".")
-        if path in free or path.startswith("model."):
-            continue
-        change = np.asarray(slope) * np.asarray(value)
-        if np.all(np.isfinite(change)) and abs(change.sum()) > NO_PRICE:
-            found[path] = float(change.sum())
+    found: dict[str, float] = {}
+    for prefix, by_leaf in slopes.items():
+        values = jax.tree.leaves(getattr(theta, prefix))
+        leaves = jax.tree_util.tree_flatten_with_path(by_leaf)[0]
+        for (key, slope), value in zip(leaves, values, strict=True):
+            name = jax.tree_util.keystr(key, simple=True, separator=".")
+            path = name if prefix == "design" else f"{QUALITY}{name}"
+            if path in free or path.startswith("model."):
+                continue
+            change = np.asarray(slope) * np.asarray(value)
+            if np.all(np.isfinite(change)) and abs(change.sum()) > NO_PRICE:
+                found[path] = float(change.sum())
     return found

@@ -204,24 +204,23 @@ def hard_evaluator(problem: Problem) -> Any:
     return jax.jit(batch, compiler_options=cpu_options())
 
 
-def puller(problem: Problem) -> Any:
-    """Jitted hard outputs at a point, and the gradient of their weighted sum.
+def puller(problem: Problem, *, sharpness: float) -> Any:
+    """Jitted gradient of a weighted sum of objective and constraints at a point.
 
-    Takes point, parameters and weights of the objective and each constraint;
-    the gradient is in the point and in every leaf of the baseline design.
+    Takes point, parameters and weights; returns the gradient in every leaf of
+    ``design`` and of ``constants``, by name.
     Compiled in half the time at a quarter of the speed: it runs a few times.
     """
 
-    def pull(
-        point: Array, theta: Theta, *, weights: Array
-    ) -> tuple[Array, Array, Design]:
-        def outputs(point: Array, design: Design) -> Array:
+    def pull(point: Array, theta: Theta, *, weights: Array) -> dict[str, Any]:
+        def weighted(wanted: dict[str, Any]) -> Array:
             objective, constraints = values_and_constraints(
-                problem, point, theta=theta.replace(design=design), sharpness=None
+                problem, point, theta=theta.replace(**wanted), sharpness=sharpness
             )
-            return jnp.concatenate([objective[None], constraints])
+            return weights[0] * objective + weights[1:] @ constraints
 
-        both, transpose = jax.vjp(outputs, point, theta.design)
-        return (both, *transpose(weights))
+        return jax.grad(weighted)(
+            {"design": theta.design, "constants": theta.constants}
+        )
 
     return jax.jit(pull, compiler_options=cpu_options(level=0))

@@ -57,13 +57,16 @@ class Binding:
 class Evidence:
     """Why the optimum is one, and what moves it.
 
-    ``kkt`` is the norm of the gradient left after the best non-negative
-    multipliers, relative to the gradient; ``elasticities`` are
-    d ln objective / d ln parameter with the limits held (envelope theorem).
+    They belong to the relaxed optimum of the design's listed choices, with the
+    logarithmic objective ``relaxed``; ``kkt`` is the largest violation of its
+    conditions of optimality. ``elasticities`` are d ln objective / d ln parameter
+    with the limits held (envelope theorem), those of the quality law under
+    ``quality.``.
     """
 
     binding: tuple[Binding, ...]
     kkt: float
+    relaxed: float
     at_bound: tuple[str, ...]
     elasticities: dict[str, float]
 

@@ -22,13 +22,15 @@ from codesign.optimize.discrete import (
     mutate,
     neighbours,
     scatter,
+    step_aside,
 )
+from codesign.optimize.interior import Optima, interior_solver
 from codesign.optimize.lagrangian import Lanes, Schedule, Start, descender
 from codesign.optimize.problem import Problem, Theta, hard_evaluator, puller
 from codesign.optimize.space import Floats, Space
-from codesign.serving.design import Design
 
-GROUP = 64  # lanes whose arrays fit in the cache together
+GROUP = 64  # lanes that descend together
+CHUNK = 256  # designs that are evaluated together
 ELITE = 32
 POLISH_TRIALS = 160  # per free variable and round
 PENALTIES = (3.0, 300.0)  # on the sum of violations, first and last round
@@ -36,6 +38,7 @@ SCALES = np.tile(np.geomspace(0.03, 1e-4, 8), 5)  # spread of the moves, box = 1
 POLISH_ROUNDS = len(SCALES)
 RELAXED = 1e-3  # violation below which a relaxed lane counts as feasible
 AGREEMENT = 1e-3  # of the logarithmic objective
+REFINING = 40  # iterations of the interior point method within a search
 MARGIN = 3e-4  # tightening of the limits before values are rounded
 
 Progress = Callable[[str], None]
@@ -76,7 +79,7 @@ class Log:
 
 
 class Engine:
-    """The two compiled functions of a problem, shared by all its searches."""
+    """The compiled functions of a problem, shared by all its searches."""
 
     def __init__(self, problem: Problem, space: Space, *, schedule: Schedule) -> None:
         self.problem = problem
@@ -84,7 +87,8 @@ class Engine:
         self.schedule = schedule
         self._descend = descender(problem, schedule)
         self._hard = hard_evaluator(problem)
-        self._pull = puller(problem)
+        self._refine = interior_solver(problem)
+        self._pull = puller(problem, sharpness=schedule.sharpness)
 
     def compile(self, values: Floats, theta: Theta) -> None:
         """Compile all functions for a design's shapes, each in a thread.
@@ -96,11 +100,15 @@ class Engine:
         start = Start(
             points=points, free=jnp.zeros(points.shape, bool), margin=jnp.zeros(GROUP)
         )
+        chunk = jnp.tile(points[:1], (CHUNK, 1))
         weights = np.zeros(len(self.problem.constraint_names) + 1)
         with ThreadPoolExecutor() as pool:
             compiled = [
                 pool.submit(self._descend.lower(start, theta).compile),
-                pool.submit(self._hard.lower(points, theta).compile),
+                pool.submit(
+                    self._refine.lower(start, theta, iterations=REFINING).compile
+                ),
+                pool.submit(self._hard.lower(chunk, theta).compile),
                 pool.submit(
                     self._pull.lower(points[0], theta, weights=weights).compile
                 ),
@@ -110,29 +118,53 @@ class Engine:
 
     def pull_back(
         self, values: Floats, theta: Theta, *, weights: Floats
-    ) -> tuple[Floats, Floats, Design]:
-        """Objective and constraints, and the gradient of their weighted sum."""
+    ) -> dict[str, Any]:
+        """Gradient of a weighted sum of objective and constraints in the constants."""
         return jax.device_get(
             self._pull(self.space.encode(values), theta, weights=weights)
         )
 
-    def descend(
-        self, values: Floats, theta: Theta, *, free: Mask, margin: float = 0.0
-    ) -> Lanes:
+    def descend(self, values: Floats, theta: Theta, *, free: Mask) -> Lanes:
         """Augmented-Lagrangian descent of a batch of lanes."""
-        points = self.space.encode(values)
-        points = np.where(free, np.clip(points, 0.0, 1.0), points)
-        margins = np.full((len(values), 1), margin)
-        groups = self._groups(points, free, margins)
-        found = self._parallel(
+        points, margins = self._inside(values, free), np.zeros((len(values), 1))
+        return self._lanes(
             lambda p, f, m: self._descend(
                 Start(points=p, free=f, margin=m[:, 0]), theta
             ),
-            groups,
+            self._groups(points, free, margins, size=GROUP),
+            count=len(values),
         )
-        return jax.tree.map(
-            lambda *leaves: np.concatenate(leaves)[: len(values)], *found
+
+    def refine(
+        self,
+        values: Floats,
+        theta: Theta,
+        *,
+        free: Mask,
+        margin: float = 0.0,
+        iterations: int = REFINING,
+    ) -> Optima:
+        """Interior point method from a batch of lanes."""
+        points = self._inside(values, free)
+        margins = np.full((len(values), 1), margin)
+        return self._lanes(
+            lambda p, f, m: self._refine(
+                Start(points=p, free=f, margin=m[:, 0]), theta, iterations=iterations
+            ),
+            self._groups(points, free, margins, size=GROUP),
+            count=len(values),
         )
+
+    def _inside(self, values: Floats, free: Mask) -> Floats:
+        points = self.space.encode(values)
+        return np.where(free, np.clip(points, 0.0, 1.0), points)
+
+    def _lanes(
+        self, function: Callable[..., Any], groups: list[Any], *, count: int
+    ) -> Any:
+        """Results of all groups as one batch, without what filled the last one."""
+        found = self._parallel(function, groups)
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *found)
 
     def evaluate(self, values: Floats, theta: Theta) -> Pool:
         """Hard objective and worst violation of legal designs."""
@@ -144,18 +176,18 @@ class Engine:
 
     def constraints(self, values: Floats, theta: Theta) -> tuple[Floats, Floats]:
         """Hard objective and every constraint of legal designs."""
-        groups = self._groups(self.space.encode(values))
+        groups = self._groups(self.space.encode(values), size=CHUNK)
         found = self._parallel(lambda p: self._hard(p, theta), groups)
         objective, constraints = (
             np.concatenate(part)[: len(values)] for part in zip(*found, strict=True)
         )
         return objective, constraints
 
-    def _groups(self, *arrays: Any) -> list[tuple[Any, ...]]:
+    def _groups(self, *arrays: Any, size: int) -> list[tuple[Any, ...]]:
         """Arrays cut into groups of equal size, the last one filled up."""
         count = len(arrays[0])
-        index = np.minimum(np.arange(-(-count // GROUP) * GROUP), count - 1)
-        cut = [a[index].reshape(-1, GROUP, a.shape[-1]) for a in arrays]
+        index = np.minimum(np.arange(-(-count // size) * size), count - 1)
+        cut = [a[index].reshape(-1, size, a.shape[-1]) for a in arrays]
         return list(zip(*cut, strict=True))
 
     def _parallel(self, function: Callable[..., Any], groups: list[Any]) -> list[Any]:
@@ -199,7 +231,7 @@ class Engine:
             fixed = neighbours(space, seeds, mask=mask, count=count, rng=rng)
             if stage == "integers":
                 fixed = scatter(space, seeds, mask=held, count=count, rng=rng)
-            lanes = self.descend(
+            lanes = self.refine(
                 fixed, theta, free=np.tile(mask & ~held, (count, 1)), margin=MARGIN
             )
             reached = self._reached(lanes, given=fixed, mask=mask & ~held)
@@ -208,9 +240,31 @@ class Engine:
             bound = bound if stage == "integers" else min(bound, reached_best)
             log.note(stage, _feasible_objective(lanes))
         pool = self._polish(pool, theta, mask=mask, rng=rng)
-        log.note("polish", np.where(pool.violation <= FEASIBLE, pool.objective, np.inf))
+        log.note("polish", _legal_objective(pool))
+        pool = self._around(pool, theta, mask=mask, count=count, rng=rng)
+        pool = self._polish(pool, theta, mask=mask, rng=rng)
+        log.note("again", _legal_objective(pool))
         relaxed_best = float(np.exp(bound)) if np.isfinite(bound) else np.nan
         return Found(pool, relaxed_best, agreement, log.trace)
+
+    def _around(
+        self,
+        pool: Pool,
+        theta: Theta,
+        *,
+        mask: Mask,
+        count: int,
+        rng: np.random.Generator,
+    ) -> Pool:
+        """Integers and multiples a few steps from the best, the rest re-optimised."""
+        space = self.space
+        held = mask & (space.coarse | space.fine)
+        near = step_aside(space, pool.values, mask=held, count=count, rng=rng)
+        lanes = self.refine(
+            near, theta, free=np.tile(mask & ~held, (count, 1)), margin=MARGIN
+        )
+        reached = self._reached(lanes, given=near, mask=mask & ~held)
+        return pool.join(self.evaluate(space.round(reached, mask=mask), theta))
 
     def _starts(
         self, known: Floats, *, mask: Mask, count: int, rng: np.random.Generator
@@ -225,7 +279,7 @@ class Engine:
         starts[: len(known)] = known[:count]
         return starts
 
-    def _reached(self, lanes: Lanes, *, given: Floats, mask: Mask) -> Floats:
+    def _reached(self, lanes: Lanes | Optima, *, given: Floats, mask: Mask) -> Floats:
         """Values at the end of a descent; what is not masked is as given."""
         return np.where(mask, self.space.decode(np.asarray(lanes.points)), given)
 
@@ -247,12 +301,16 @@ class Engine:
         return pool.best(ELITE)
 
 
-def _order(lanes: Lanes) -> NDArray[np.intp]:
+def _legal_objective(pool: Pool) -> Floats:
+    return np.where(pool.violation <= FEASIBLE, pool.objective, np.inf)
+
+
+def _order(lanes: Lanes | Optima) -> NDArray[np.intp]:
     """Lanes from best to worst: first by violation, then by objective."""
     violation = np.maximum(np.max(np.asarray(lanes.constraints), axis=1), RELAXED)
     return np.lexsort((np.asarray(lanes.objective), violation.round(3)))
 
 
-def _feasible_objective(lanes: Lanes) -> Floats:
+def _feasible_objective(lanes: Lanes | Optima) -> Floats:
     violation = np.max(np.asarray(lanes.constraints), axis=1)
     return np.where(violation <= RELAXED, np.asarray(lanes.objective), np.inf)

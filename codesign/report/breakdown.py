@@ -63,6 +63,7 @@ GROUPS = {
     "request.": "request",
     "stack.": "serving stack",
     "technology.": "technology",
+    "quality.": "quality law",
     "chip.style.": "technology",
     "chip.anchor.": "technology",
     **{f"chip.dram.{name}": "technology" for name in MemoryKind.__dataclass_fields__},

@@ -69,7 +69,7 @@ from codesign.report.texts import change, number, percent
 FULL_LADDER = 3  # beyond as many rungs the ladder gets a section of its own
 NUMERIC = frozenset("0123456789±×–−∞+")
 NO_ROWS = '<p class="note">None.</p>'
-KKT_STATIONARY = 1e-3  # relative gradient left at a legal, rounded design
+KKT_STATIONARY = 1e-6  # largest violation of the conditions of optimality
 
 
 @dataclass(frozen=True)
@@ -270,8 +270,8 @@ def _evidence_words(result: Result) -> Sequence[str]:
         return ("Nothing was searched: the designs were given.",)
     met = "stationary" if evidence.kkt < KKT_STATIONARY else "not fully stationary"
     return (
-        f"KKT residual {number(evidence.kkt)} of the gradient in the continuous "
-        f"variables: {met} at the legal design.",
+        f"KKT residual {number(evidence.kkt)} of the relaxed optimum with the "
+        f"design's choices: {met}.",
         f"{percent(best.agreement)} of {result.study.search.starts} independent starts "
         "end within 0.1 % of the best relaxed objective.",
         f"Legal against relaxed objective: {change(best.objective, best.relaxed)}. "

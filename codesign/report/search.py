@@ -34,6 +34,7 @@ GROUP_COLORS = {
     "request": PURPLE,
     "serving stack": ORANGE,
     "technology": GREY,
+    "quality law": RED,
 }
 STAGE_SYMBOLS = (
     "circle",

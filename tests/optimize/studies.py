@@ -70,10 +70,10 @@ def _compiled_once() -> dict[str, Any]:
 
     def shared(build: Callable[..., Any]) -> Callable[..., Any]:
         once = cache(build)
-        return lambda problem, *rest: once(_shape(problem), *rest)
+        return lambda problem, *rest, **named: once(_shape(problem), *rest, **named)
 
     search = import_module("codesign.optimize.search")
-    names = ("descender", "hard_evaluator", "puller")
+    names = ("descender", "interior_solver", "hard_evaluator", "puller")
     return {name: shared(getattr(search, name)) for name in names}
 
 
@@ -97,6 +97,7 @@ def quick_search() -> Iterator[None]:
     )
     changes: dict[str, Any] = {
         "GROUP": LANES,
+        "CHUNK": LANES,
         "POLISH_TRIALS": TRIALS,
         "POLISH_ROUNDS": ROUNDS,
         "SCALES": np.tile(np.geomspace(0.03, 1e-4, 8), ROUNDS // 8),

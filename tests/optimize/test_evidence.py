@@ -5,14 +5,14 @@ import pytest
 
 from codesign.core.paths import get_path, set_path
 from codesign.cost.evaluate import evaluate
-from codesign.optimize.evidence import gather_evidence
+from codesign.optimize.evidence import gather_evidence, solve_around
 from codesign.optimize.problem import Theta
 from codesign.optimize.result import Evidence, Result
 from codesign.optimize.space import Floats
 from tests.optimize.studies import Small
 
 SMOOTH = ("chip.compute.macs", "chip.dram.bandwidth", "deployment.decode_voltage")
-STEP = 2e-3
+STEP = 1e-3
 
 
 @pytest.fixture(scope="module")
@@ -23,16 +23,19 @@ def fixed(small: Small) -> Floats:
     )
 
 
-def solve(
-    small: Small, fixed: Floats, *, theta: Theta
-) -> tuple[float, Evidence, np.ndarray]:
-    """ln of the optimum over three continuous variables, its evidence, its values."""
+def evidence(small: Small, fixed: Floats, *, theta: Theta) -> Evidence:
+    """Evidence of a design over three continuous variables."""
+    return gather_evidence(
+        small.climber.engine, theta, values=fixed, mask=small.mask(*SMOOTH)
+    )
+
+
+def optimum(small: Small, fixed: Floats, *, theta: Theta) -> float:
+    """ln of the optimum over three continuous variables."""
     mask = small.mask(*SMOOTH)
-    best = small.search(mask, theta=theta, known=fixed).pool.best(1)
-    assert best.violation[0] <= 1e-5
-    values = best.values[0]
-    evidence = gather_evidence(small.climber.engine, theta, values=values, mask=mask)
-    return float(best.objective[0]), evidence, values
+    lane = solve_around(small.climber.engine, theta, values=fixed, mask=mask)
+    assert lane.residual < 1e-8
+    return float(lane.objective)
 
 
 def with_parameter(theta: Theta, path: str, *, factor: float) -> Theta:
@@ -49,58 +52,66 @@ def test_multipliers_are_not_negative(climbed: Result):
     assert prices == sorted(prices, reverse=True)
 
 
-def test_kkt_holds_at_a_continuous_optimum(small: Small, fixed: Floats):
-    _, evidence, _ = solve(small, fixed, theta=small.theta())
-    assert evidence.kkt < 1e-3
+def test_kkt_holds_at_the_optimum_found(small: Small, fixed: Floats):
+    found = evidence(small, fixed, theta=small.theta())
+    assert found.kkt < 1e-8
 
 
-def test_kkt_fails_beside_the_optimum(small: Small, fixed: Floats):
+def test_the_optimum_is_the_same_from_beside_it(small: Small, fixed: Floats):
     theta = small.theta()
-    _, _, values = solve(small, fixed, theta=theta)
-    values[small.paths.index("deployment.decode_voltage")] *= 1.4
-    found = gather_evidence(
-        small.climber.engine, theta, values=values, mask=small.mask(*SMOOTH)
-    )
-    assert found.kkt > 0.02
+    beside = fixed.copy()
+    beside[small.paths.index("deployment.decode_voltage")] *= 0.9
+    beside[small.paths.index("chip.dram.bandwidth")] *= 1.2
+    ends = [evidence(small, values, theta=theta) for values in (fixed, beside)]
+    assert ends[0].relaxed == pytest.approx(ends[1].relaxed, rel=1e-7)
 
 
-def test_only_limits_that_hold_have_a_price(small: Small, fixed: Floats):
-    """Complementary slackness: room left times price is nothing."""
-    _, evidence, _ = solve(small, fixed, theta=small.theta())
-    assert max(abs(b.slack) * b.price for b in evidence.binding) < 1e-5
+def test_no_design_of_a_search_is_better_than_the_relaxed_optimum(
+    small: Small, fixed: Floats
+):
+    """The hard model is no cheaper than the smooth one, but for its p-norms."""
+    theta, mask = small.theta(), small.mask(*SMOOTH)
+    legal = small.search(mask, theta=theta, known=fixed).pool.best(1)
+    found = evidence(small, legal.values[0], theta=theta)
+    assert legal.violation[0] <= 1e-6
+    assert np.exp(legal.objective[0]) == pytest.approx(found.relaxed, rel=5e-3)
 
 
 def test_the_price_of_time_is_the_slope_of_solved_optima(small: Small, fixed: Floats):
-    """-d ln objective / d ln limit, within 5 %, over steps of 0.2 %."""
-    _, _, values = solve(small, fixed, theta=small.theta())
+    """-d ln objective / d ln limit."""
     engine = small.climber.engine
-    slack = engine.constraints(values[None], small.theta(time=1.0))[1][0, 0]
-    limit = float(np.exp(slack)) * 0.985
-    _, evidence, _ = solve(small, fixed, theta=small.theta(time=limit))
-    (price,) = [b.price for b in evidence.binding if b.name.startswith("time_per")]
+    lane = solve_around(engine, small.theta(), values=fixed, mask=small.mask(*SMOOTH))
+    limit = float(np.exp(lane.constraints[0])) * 30e-3 * 0.985
+    found = evidence(small, fixed, theta=small.theta(time=limit))
+    (price,) = [b.price for b in found.binding if b.name.startswith("time_per")]
     ends = [
-        solve(small, fixed, theta=small.theta(time=limit * np.exp(step)))[0]
+        optimum(small, fixed, theta=small.theta(time=limit * np.exp(step)))
         for step in (-STEP, STEP)
     ]
     assert price > 0.01
-    assert (ends[0] - ends[1]) / (2 * STEP) == pytest.approx(price, rel=0.05)
+    assert (ends[0] - ends[1]) / (2 * STEP) == pytest.approx(price, rel=1e-3)
 
 
 @pytest.mark.parametrize(
-    "path", ["chip.dram.stack_bandwidth", "technology.datacenter.host_power"]
+    "path",
+    [
+        "chip.dram.stack_bandwidth",
+        "technology.datacenter.host_power",
+        "stack.layer_time",
+    ],
 )
 def test_elasticities_are_slopes_of_solved_optima(
     small: Small, fixed: Floats, *, path: str
 ):
     """Envelope theorem: nothing else moves to first order."""
     theta = small.theta()
-    _, evidence, _ = solve(small, fixed, theta=theta)
+    found = evidence(small, fixed, theta=theta)
     ends = [
-        solve(small, fixed, theta=with_parameter(theta, path, factor=np.exp(step)))[0]
+        optimum(small, fixed, theta=with_parameter(theta, path, factor=np.exp(step)))
         for step in (STEP, -STEP)
     ]
     slope = (ends[0] - ends[1]) / (2 * STEP)
-    assert slope == pytest.approx(evidence.elasticities[path], rel=0.05)
+    assert slope == pytest.approx(found.elasticities[path], rel=1e-3)
 
 
 def test_elasticities_without_effect_on_limits_are_slopes_of_the_cost(

@@ -140,6 +140,7 @@ def test_stages_are_traced_in_order(small: Small):
         "neighbours",
         "integers",
         "polish",
+        "again",
     ]
     seconds = [entry["seconds"] for entry in rung.trace]
     assert seconds == sorted(seconds)
