@@ -113,6 +113,7 @@ def build_evidence(design: Design) -> Evidence:
             Binding("quality.gap <= 0", 2e-4, 0.6),
         ),
         kkt=3.2e-4,
+        relaxed=float(evaluate(design).energy_per_token_server),
         at_bound=("model.weight_bits at its lower bound",),
         elasticities=paths,
     )

@@ -60,6 +60,7 @@ def result(study: Study) -> Result:
     evidence = Evidence(
         binding=(Binding("limits.memory", 0.0, 0.5),),
         kkt=1e-9,
+        relaxed=1.0,
         at_bound=("chip.tdp at its lower bound",),
         elasticities={"chip.tdp": 0.25},
     )
