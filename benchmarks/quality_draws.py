@@ -1,7 +1,8 @@
 """How fast is quality under all draws, and do few draws stand for many?
 
     python benchmarks/quality_draws.py               # speed and error, a minute
-    python benchmarks/quality_draws.py --seeds 1500  # which seed for the search?
+    python benchmarks/quality_draws.py --seeds 1200  # which seed for the search?
+    python benchmarks/quality_draws.py --seeds 60 --draws 256
 
 Designs per second, mean of rounds, at a quantile over 256 draws, on one and on
 two threads; errors of quantiles in standard deviations of the gap, against 16384
@@ -167,11 +168,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure speed and errors, or compare seeds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=0)
-    seeds = parser.parse_args(arguments).seeds
+    parser.add_argument("--draws", type=int, default=SEARCH_DRAWS)
+    given = parser.parse_args(arguments)
+    seeds = given.seeds
     enable_x64()
     errors = Errors()
     if seeds:
-        points = partial(scrambled_points, SEARCH_DRAWS, errors.width)
+        points = partial(scrambled_points, given.draws, errors.width)
         found = sorted((rms(errors.of(points(seed=s))), s) for s in range(seeds))
         for value, seed in (*found[:3], found[len(found) // 2]):
             show(f"seed {seed}: {value:.3f} standard deviations")

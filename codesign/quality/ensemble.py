@@ -32,7 +32,7 @@ from codesign.quality.laws import compute_gap, dense_gap
 
 NUM_DRAWS = 256
 SEARCH_DRAWS = 16
-SEED = 1
+SEED = 7  # of 60, see benchmarks/quality_draws.py
 SEARCH_SEED = 831  # of 1200, see benchmarks/quality_draws.py
 LAW_VALUES = 6  # which law, and the five values of the first
 WIDENING = 2.0  # of deviations from the mean outside the evidence
