@@ -126,7 +126,7 @@ def test_draws_follow_the_recipe(*, small: Transformer, reference: Transformer):
     narrow = changed(small, weight_bits=4, activation_bits=4, scale_bits=0.5)
     spread = {}
     for name, recipe in (("rounded", ROUNDED), ("trained", NVFP4)):
-        under = reference_under(load_quality_draws(count=16, recipe=recipe), reference)
+        under = reference_under(load_quality_draws(count=256, recipe=recipe), reference)
         spread[name] = float(jnp.std(paired(narrow, under).gap))
     assert spread["trained"] < spread["rounded"]
 
