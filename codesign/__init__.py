@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from codesign.cost.record import Cost as Cost
     from codesign.optimize import Result as Result
     from codesign.optimize import optimize as optimize
+    from codesign.optimize.pareto import Front as Front
+    from codesign.optimize.pareto import pareto as pareto
     from codesign.optimize.sensitivity import elasticities as elasticities
     from codesign.serving.design import Design as Design
     from codesign.study.compare import compare as compare
@@ -36,6 +38,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Cost": "codesign.cost.record",
     "Design": "codesign.serving.design",
+    "Front": "codesign.optimize.pareto",
     "Result": "codesign.optimize",
     "Table": "codesign.study.table",
     "build_design": "codesign.config.design",
@@ -48,6 +51,7 @@ _HOMES = {
     "load_stack": "codesign.config.chips",
     "load_study": "codesign.config.study",
     "load_technology": "codesign.config.technology",
+    "pareto": "codesign.optimize.pareto",
     "service": "codesign.study.service",
     "sweep": "codesign.study.sweep",
     "uncertainty": "codesign.study.uncertainty",
@@ -57,6 +61,7 @@ _FOLDERS = {"optimize", "quality"}
 __all__ = [
     "Cost",
     "Design",
+    "Front",
     "Result",
     "Table",
     "build_design",
@@ -70,6 +75,7 @@ __all__ = [
     "load_study",
     "load_technology",
     "optimize",
+    "pareto",
     "quality",
     "service",
     "sweep",

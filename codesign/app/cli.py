@@ -17,6 +17,7 @@ from codesign.app.init import init
 from codesign.app.merge import merge
 from codesign.app.optimize import optimize
 from codesign.app.output import own_version
+from codesign.app.pareto import pareto
 from codesign.app.presets import presets
 from codesign.app.report import report
 from codesign.app.rerun import rerun
@@ -33,6 +34,7 @@ EPILOG = (
 COMMANDS = (
     evaluate,
     optimize,
+    pareto,
     sweep,
     sensitivity,
     compare,

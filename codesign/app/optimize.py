@@ -75,7 +75,7 @@ def optimize(
 
     Example: codesign optimize configs/studies/joint_chat.yaml
     """
-    tell = _progress(quiet=quiet, to_stderr=as_json)
+    tell = progress_lines(quiet=quiet, to_stderr=as_json)
     tell(f"codesign {own_version()}  optimize {study}")
     from codesign.app.start import start_jax
 
@@ -88,7 +88,7 @@ def optimize(
     from codesign.study.archive import result_to_dict
     from codesign.study.runs import check_free, new_run_folder, save_run
 
-    changes = _changes(overrides, seed=seed, starts=starts)
+    changes = study_changes(overrides, seed=seed, starts=starts)
     asked = load_study(study, overrides=changes)
     text = asked.path.read_text(encoding="utf-8")
     folder = out or new_run_folder(asked, text=text)
@@ -112,7 +112,7 @@ def optimize(
         raise typer.Exit(INFEASIBLE)
 
 
-def _progress(*, quiet: bool, to_stderr: bool) -> Callable[[str], None]:
+def progress_lines(*, quiet: bool, to_stderr: bool) -> Callable[[str], None]:
     """Prints lines with the time since the start; the first one before slow imports."""
     clock = time.perf_counter()
 
@@ -124,7 +124,7 @@ def _progress(*, quiet: bool, to_stderr: bool) -> Callable[[str], None]:
     return tell
 
 
-def _changes(
+def study_changes(
     overrides: list[str] | None, *, seed: int | None, starts: int | None
 ) -> list[str]:
     """All changes of the study as ``path=value`` texts."""

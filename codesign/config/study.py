@@ -509,6 +509,18 @@ def read_objective(name: str, *, problems: Problems) -> str:
     return name
 
 
+def read_metric(name: str) -> str:
+    """The metric of a name, which a search may minimise.
+
+    Raises:
+        InputError: there is none of that name, or it may be negative.
+    """
+    problems = Problems(file="metric")
+    found = read_objective(name, problems=problems)
+    problems.raise_if_any()
+    return found
+
+
 def read_limit(text: str, *, place: str, problems: Problems) -> Limit | None:
     """The limit of a text such as ``chip.area <= 0.9 * baseline``."""
     match = _LIMIT.fullmatch(text)

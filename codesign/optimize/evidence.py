@@ -9,10 +9,10 @@ import jax
 import numpy as np
 
 from codesign.optimize.discrete import Mask
+from codesign.optimize.engine import Engine
 from codesign.optimize.interior import Optima
 from codesign.optimize.problem import Theta
 from codesign.optimize.result import Binding, Evidence
-from codesign.optimize.search import Engine
 from codesign.optimize.space import Floats, Space
 
 ACTIVE = 1e-2  # |ln(use / limit)| of a legal design below which a limit counts

@@ -17,8 +17,8 @@ from jax.scipy.linalg import cho_factor, cho_solve
 from codesign.core.compiler import cpu_options
 from codesign.core.quantities import Scalar
 from codesign.core.record import Record
-from codesign.optimize.lagrangian import Start
-from codesign.optimize.problem import Problem, Theta, values_and_constraints
+from codesign.optimize.lagrangian import Start, lane_values
+from codesign.optimize.problem import Problem, Theta
 
 NO_MOVE = 1e-24  # curvature along a step that is no step
 
@@ -112,9 +112,10 @@ def interior_solver(problem: Problem, barrier: Barrier = Barrier()) -> Any:
     def solve(start: Start, theta: Theta, *, iterations: Array) -> Optima:
         def one(lane: Start) -> Optima:
             outputs = partial(
-                values_and_constraints,
+                lane_values,
                 problem,
                 theta=theta,
+                lane=lane,
                 sharpness=barrier.sharpness,
             )
             return _solve(outputs, lane, barrier=barrier, iterations=iterations)

@@ -19,6 +19,7 @@ from codesign.core.compiler import cpu_options
 from codesign.core.record import as_float64
 from codesign.cost.evaluate import evaluate
 from codesign.optimize.discrete import Mask
+from codesign.optimize.engine import Engine
 from codesign.optimize.evidence import gather_evidence
 from codesign.optimize.lagrangian import Schedule
 from codesign.optimize.problem import (
@@ -28,7 +29,7 @@ from codesign.optimize.problem import (
     on_terms,
 )
 from codesign.optimize.result import Result, Rung
-from codesign.optimize.search import Engine, Found
+from codesign.optimize.search import Found, Search
 from codesign.optimize.space import Floats, build_space, place
 from codesign.optimize.yardstick import build_yardstick
 from codesign.outcome.answer import complete, metric
@@ -84,7 +85,7 @@ class Climber:
     def as_given(self) -> Rung:
         """The baseline at the batch and limits that the study gives it."""
         values = self.space.values_of(self.study.baseline)
-        return self._rung("as given", values)
+        return self.rung("as given", values)
 
     def tune(self, given: Rung) -> Rung:
         """The baseline with its own variables tuned at the same limits.
@@ -102,16 +103,14 @@ class Climber:
     ) -> Rung:
         """The best legal design over the masked variables."""
         self.progress(f"[{name}]")
-        found = self.engine.search(
-            self.theta,
-            mask=mask,
-            known=known,
+        search = Search(self.engine, self.theta, mask, self.rng)
+        found = search.run(
+            known,
             starts=starts or self.study.search.starts,
-            rng=self.rng,
             progress=self.progress,
         )
         best = self._tightened(found.pool.best(1).values[0], mask=mask)
-        return self._rung(name, best, found=found)
+        return self.rung(name, best, found=found)
 
     def _tightened(self, values: Floats, *, mask: Mask) -> Floats:
         """The design with a free power limit no higher than what it draws.
@@ -134,7 +133,8 @@ class Climber:
         placed = place(self.study.baseline, self.space.paths, values=values)
         return as_float64(on_terms(self.problem, placed, theta=self.theta))
 
-    def _rung(self, name: str, values: Floats, *, found: Found | None = None) -> Rung:
+    def rung(self, name: str, values: Floats, *, found: Found | None = None) -> Rung:
+        """The legal design at given values, its voltages those of the governor."""
         design = self._design(values)
         cost = evaluate(design)
         held = design.replace(

@@ -14,7 +14,10 @@ from jax import Array
 
 from codesign.core.compiler import cpu_options
 from codesign.core.record import Record
+from codesign.core.smooth import Sharpness
 from codesign.optimize.problem import Problem, Theta, values_and_constraints
+
+Batch = Any  # arrays of NumPy on the way in, of JAX inside
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,28 @@ class Schedule:
 
 
 class Start(Record):
-    """Starts of a descent, which variables are free, tightening of the limits."""
+    """Starts of all lanes and what each of them solves.
 
-    points: Array
-    free: Array
-    margin: Array
+    ``free`` marks the variables that move, ``margin`` tightens every limit and
+    ``bounds`` are the right sides of the study's limits. A lane minimises the
+    sum of ``weights`` times the objective and the constraints.
+    """
+
+    points: Batch
+    free: Batch
+    margin: Batch
+    bounds: Batch
+    weights: Batch
+
+
+def lane_values(
+    problem: Problem, point: Array, *, theta: Theta, lane: Start, sharpness: Sharpness
+) -> tuple[Array, Array]:
+    """What one lane minimises, and its constraints, at a point."""
+    objective, constraints = values_and_constraints(
+        problem, point, theta=theta, sharpness=sharpness, bounds=lane.bounds
+    )
+    return lane.weights[0] * objective + lane.weights[1:] @ constraints, constraints
 
 
 class Lanes(Record):
@@ -78,13 +98,13 @@ def descender(
         free, margin = start.free, start.margin
 
         def augmented(
-            point: Array, dual: tuple[Array, Array, Array]
+            point: Array, dual: tuple[Array, Array, Start]
         ) -> tuple[Array, tuple[Array, Array]]:
-            multiplier, rho, margin = dual
-            objective, constraints = values_and_constraints(
-                problem, point, theta=theta, sharpness=schedule.sharpness
+            multiplier, rho, lane = dual
+            objective, constraints = lane_values(
+                problem, point, theta=theta, lane=lane, sharpness=schedule.sharpness
             )
-            push = jnp.maximum(0.0, multiplier + rho * (constraints + margin))
+            push = jnp.maximum(0.0, multiplier + rho * (constraints + lane.margin))
             penalty = jnp.sum(push**2 - multiplier**2) / (2 * rho)
             return objective + penalty, (objective, constraints)
 
@@ -94,7 +114,7 @@ def descender(
 
         def step(carry: Any, _: None) -> tuple[Any, None]:
             here, state, multiplier, rho, _, _ = carry
-            slope, (objective, constraints) = gradient(here, (multiplier, rho, margin))
+            slope, (objective, constraints) = gradient(here, (multiplier, rho, start))
             slope = jnp.where(free & jnp.isfinite(slope), slope, 0.0)
             update, state = moves.update(slope, state, here)
             moved = optax.projections.projection_box(here + update, 0.0, 1.0)

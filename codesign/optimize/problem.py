@@ -130,9 +130,18 @@ def on_terms(problem: Problem, design: Design, *, theta: Theta) -> Design:
 
 
 def values_and_constraints(
-    problem: Problem, point: Array, *, theta: Theta, sharpness: Sharpness
+    problem: Problem,
+    point: Array,
+    *,
+    theta: Theta,
+    sharpness: Sharpness,
+    bounds: Array | None = None,
 ) -> tuple[Array, Array]:
-    """Logarithm of the objective and all constraints at one unit-box point."""
+    """Logarithm of the objective and all constraints at one unit-box point.
+
+    ``bounds`` stand for those of the parameters where given.
+    """
+    bounds = theta.bounds if bounds is None else bounds
     values = jnp.exp(theta.low + point * (theta.high - theta.low))
     design = place(theta.design, problem.paths, values=values)
     design = on_terms(problem, design, theta=theta)
@@ -146,9 +155,9 @@ def values_and_constraints(
     reference = theta.many if sharpness is None else theta.few
     drawn = None if reference is None else paired(design.model, reference)
     asked = [
-        log_constraint(limit, found, design=design, bound=theta.bounds[i])
+        log_constraint(limit, found, design=design, bound=bounds[i])
         if limit.quantile is None or drawn is None
-        else log_quantile(limit, drawn, bound=theta.bounds[i], sharpness=sharpness)
+        else log_quantile(limit, drawn, bound=bounds[i], sharpness=sharpness)
         for i, limit in enumerate(problem.limits)
     ]
     always = [jnp.asarray(metric(found, name)) for name in problem.always]

@@ -1,17 +1,13 @@
 """How is one optimum found? Relax, fix the choices, round, polish.
 
-Problem, parameters, mask of free variables, known designs -> best legal design.
+Engine, parameters, mask of free variables, known designs -> best legal designs.
 """
 
-import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,21 +20,18 @@ from codesign.optimize.discrete import (
     scatter,
     step_aside,
 )
-from codesign.optimize.interior import Optima, interior_solver
-from codesign.optimize.lagrangian import Lanes, Schedule, Start, descender
-from codesign.optimize.problem import Problem, Theta, hard_evaluator, puller
+from codesign.optimize.engine import Engine
+from codesign.optimize.interior import Optima
+from codesign.optimize.lagrangian import Lanes
+from codesign.optimize.problem import Theta
 from codesign.optimize.space import Floats, Space
 
-GROUP = 64  # lanes that descend together
-CHUNK = 256  # designs that are evaluated together
 ELITE = 32
 POLISH_TRIALS = 160  # per free variable and round
 PENALTIES = (3.0, 300.0)  # on the sum of violations, first and last round
 SCALES = np.tile(np.geomspace(0.03, 1e-4, 8), 5)  # spread of the moves, box = 1
-POLISH_ROUNDS = len(SCALES)
 RELAXED = 1e-3  # violation below which a relaxed lane counts as feasible
 AGREEMENT = 1e-3  # of the logarithmic objective
-REFINING = 40  # iterations of the interior point method within a search
 MARGIN = 3e-4  # tightening of the limits before values are rounded
 
 Progress = Callable[[str], None]
@@ -78,227 +71,131 @@ class Log:
         self.progress(f"{stage:<10} best {best:.5g}  feasible {feasible:.0%}")
 
 
-class Engine:
-    """The compiled functions of a problem, shared by all its searches."""
+@dataclass(frozen=True)
+class Search:
+    """One search: what is solved, which variables move, and from which draws.
 
-    def __init__(self, problem: Problem, space: Space, *, schedule: Schedule) -> None:
-        self.problem = problem
-        self.space = space
-        self.schedule = schedule
-        self._descend = descender(problem, schedule)
-        self._hard = hard_evaluator(problem)
-        self._refine = interior_solver(problem)
-        self._pull = puller(problem, sharpness=schedule.sharpness)
+    ``weights`` of objective and constraints stand for the objective if given.
+    """
 
-    def compile(self, values: Floats, theta: Theta) -> None:
-        """Compile all functions for a design's shapes, each in a thread.
+    engine: Engine
+    theta: Theta
+    mask: Mask
+    rng: np.random.Generator
+    weights: Floats | None = None
 
-        Tracing holds the interpreter's lock and goes one after the other; XLA
-        does not.
-        """
-        points = jnp.tile(self.space.encode(values), (GROUP, 1))
-        start = Start(
-            points=points, free=jnp.zeros(points.shape, bool), margin=jnp.zeros(GROUP)
-        )
-        chunk = jnp.tile(points[:1], (CHUNK, 1))
-        weights = np.zeros(len(self.problem.constraint_names) + 1)
-        with ThreadPoolExecutor() as pool:
-            compiled = [
-                pool.submit(self._descend.lower(start, theta).compile),
-                pool.submit(
-                    self._refine.lower(start, theta, iterations=REFINING).compile
-                ),
-                pool.submit(self._hard.lower(chunk, theta).compile),
-                pool.submit(
-                    self._pull.lower(points[0], theta, weights=weights).compile
-                ),
-            ]
-        for done in compiled:
-            done.result()
-
-    def pull_back(
-        self, values: Floats, theta: Theta, *, weights: Floats
-    ) -> dict[str, Any]:
-        """Gradient of a weighted sum of objective and constraints in the constants."""
-        return jax.device_get(
-            self._pull(self.space.encode(values), theta, weights=weights)
-        )
-
-    def descend(self, values: Floats, theta: Theta, *, free: Mask) -> Lanes:
-        """Augmented-Lagrangian descent of a batch of lanes."""
-        points, margins = self._inside(values, free), np.zeros((len(values), 1))
-        return self._lanes(
-            lambda p, f, m: self._descend(
-                Start(points=p, free=f, margin=m[:, 0]), theta
-            ),
-            self._groups(points, free, margins, size=GROUP),
-            count=len(values),
-        )
-
-    def refine(
-        self,
-        values: Floats,
-        theta: Theta,
-        *,
-        free: Mask,
-        margin: float = 0.0,
-        iterations: int = REFINING,
-    ) -> Optima:
-        """Interior point method from a batch of lanes."""
-        points = self._inside(values, free)
-        margins = np.full((len(values), 1), margin)
-        return self._lanes(
-            lambda p, f, m: self._refine(
-                Start(points=p, free=f, margin=m[:, 0]), theta, iterations=iterations
-            ),
-            self._groups(points, free, margins, size=GROUP),
-            count=len(values),
-        )
-
-    def _inside(self, values: Floats, free: Mask) -> Floats:
-        points = self.space.encode(values)
-        return np.where(free, np.clip(points, 0.0, 1.0), points)
-
-    def _lanes(
-        self, function: Callable[..., Any], groups: list[Any], *, count: int
-    ) -> Any:
-        """Results of all groups as one batch, without what filled the last one."""
-        found = self._parallel(function, groups)
-        return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *found)
-
-    def evaluate(self, values: Floats, theta: Theta) -> Pool:
-        """Hard objective and worst violation of legal designs."""
-        objective, constraints = self.constraints(values, theta)
-        violation = np.max(constraints, axis=1)
-        violation = np.where(np.isfinite(violation), violation, np.inf)
-        excess = np.sum(np.maximum(constraints, 0.0), axis=1)
-        return Pool(values, objective, violation, np.where(excess >= 0, excess, np.inf))
-
-    def constraints(self, values: Floats, theta: Theta) -> tuple[Floats, Floats]:
-        """Hard objective and every constraint of legal designs."""
-        groups = self._groups(self.space.encode(values), size=CHUNK)
-        found = self._parallel(lambda p: self._hard(p, theta), groups)
-        objective, constraints = (
-            np.concatenate(part)[: len(values)] for part in zip(*found, strict=True)
-        )
-        return objective, constraints
-
-    def _groups(self, *arrays: Any, size: int) -> list[tuple[Any, ...]]:
-        """Arrays cut into groups of equal size, the last one filled up."""
-        count = len(arrays[0])
-        index = np.minimum(np.arange(-(-count // size) * size), count - 1)
-        cut = [a[index].reshape(-1, size, a.shape[-1]) for a in arrays]
-        return list(zip(*cut, strict=True))
-
-    def _parallel(self, function: Callable[..., Any], groups: list[Any]) -> list[Any]:
-        """The compiled function on every group, one thread per core."""
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return list(pool.map(lambda g: jax.device_get(function(*g)), groups))
-
-    def search(
-        self,
-        theta: Theta,
-        *,
-        mask: Mask,
-        known: Floats,
-        starts: int,
-        rng: np.random.Generator,
-        progress: Progress,
-    ) -> Found:
+    def run(self, known: Floats, *, starts: int, progress: Progress) -> Found:
         """Best legal designs when the masked variables are free.
 
         Starts are the known designs and random points, half as many lanes refine
         the best of them; the known designs stay in the pool, so the result is
         never worse than they are.
         """
-        log = Log(progress)
-        space, count = self.space, max(starts // 2, 1)
-        pool = self.evaluate(
-            np.concatenate([known, space.round(known, mask=mask)]), theta
+        log, space, mask = Log(progress), self.engine.space, self.mask
+        pool = self._evaluate(np.concatenate([known, space.round(known, mask=mask)]))
+        given = self._starts(known, count=starts)
+        lanes = self.engine.descend(
+            given,
+            self.theta,
+            free=np.tile(mask, (starts, 1)),
+            goal=self.engine.goal(self.theta, starts, weights=self.weights),
         )
-        fixed = self._starts(known, mask=mask, count=starts, rng=rng)
-        lanes = self.descend(fixed, theta, free=np.tile(mask, (starts, 1)))
         relaxed = _feasible_objective(lanes)
-        best = float(np.min(relaxed))
-        agreement = (
-            float(np.mean(relaxed <= best + AGREEMENT)) if best < np.inf else 0.0
-        )
         log.note("relaxed", relaxed)
-        reached, bound = self._reached(lanes, given=fixed, mask=mask), np.inf
+        seeds = reached_values(space, lanes, given=given, mask=mask)[_order(lanes)]
+        bound, count = np.inf, max(starts // 2, 1)
         for stage in ("choices", "neighbours", "integers"):
+            held, given = self._rounded(seeds, stage=stage, count=count)
+            lanes, reached = self._refined(given, held=held)
+            pool = pool.join(self._evaluate(space.round(reached, mask=mask)))
+            found = _feasible_objective(lanes)
+            bound = bound if stage == "integers" else min(bound, float(np.min(found)))
             seeds = reached[_order(lanes)]
-            held = mask & (space.coarse | (space.fine & (stage == "integers")))
-            fixed = neighbours(space, seeds, mask=mask, count=count, rng=rng)
-            if stage == "integers":
-                fixed = scatter(space, seeds, mask=held, count=count, rng=rng)
-            lanes = self.refine(
-                fixed, theta, free=np.tile(mask & ~held, (count, 1)), margin=MARGIN
-            )
-            reached = self._reached(lanes, given=fixed, mask=mask & ~held)
-            pool = pool.join(self.evaluate(space.round(reached, mask=mask), theta))
-            reached_best = float(np.min(_feasible_objective(lanes)))
-            bound = bound if stage == "integers" else min(bound, reached_best)
-            log.note(stage, _feasible_objective(lanes))
-        pool = self._polish(pool, theta, mask=mask, rng=rng)
+            log.note(stage, found)
+        pool = self._polish(pool)
         log.note("polish", _legal_objective(pool))
-        pool = self._around(pool, theta, mask=mask, count=count, rng=rng)
-        pool = self._polish(pool, theta, mask=mask, rng=rng)
+        pool = self._polish(self._around(pool, count=count))
         log.note("again", _legal_objective(pool))
-        relaxed_best = float(np.exp(bound)) if np.isfinite(bound) else np.nan
-        return Found(pool, relaxed_best, agreement, log.trace)
+        best = float(np.exp(bound)) if np.isfinite(bound) else np.nan
+        return Found(pool, best, _agreement(relaxed), log.trace)
 
-    def _around(
-        self,
-        pool: Pool,
-        theta: Theta,
-        *,
-        mask: Mask,
-        count: int,
-        rng: np.random.Generator,
-    ) -> Pool:
-        """Integers and multiples a few steps from the best, the rest re-optimised."""
-        space = self.space
-        held = mask & (space.coarse | space.fine)
-        near = step_aside(space, pool.values, mask=held, count=count, rng=rng)
-        lanes = self.refine(
-            near, theta, free=np.tile(mask & ~held, (count, 1)), margin=MARGIN
+    def _evaluate(self, values: Floats) -> Pool:
+        return self.engine.evaluate(values, self.theta, weights=self.weights)
+
+    def _rounded(self, seeds: Floats, *, stage: str, count: int) -> tuple[Mask, Floats]:
+        """Which variables a stage holds, and lanes in which they are legal."""
+        space, mask, rng = self.engine.space, self.mask, self.rng
+        if stage == "integers":
+            held = mask & (space.coarse | space.fine)
+            return held, scatter(space, seeds, mask=held, count=count, rng=rng)
+        moved = neighbours(space, seeds, mask=mask, count=count, rng=rng)
+        return mask & space.coarse, moved
+
+    def _refined(self, given: Floats, *, held: Mask) -> tuple[Optima, Floats]:
+        """Lanes solved with some variables held, and the values that they reach."""
+        free, count = self.mask & ~held, len(given)
+        lanes = self.engine.refine(
+            given,
+            self.theta,
+            free=np.tile(free, (count, 1)),
+            margin=MARGIN,
+            goal=self.engine.goal(self.theta, count, weights=self.weights),
         )
-        reached = self._reached(lanes, given=near, mask=mask & ~held)
-        return pool.join(self.evaluate(space.round(reached, mask=mask), theta))
+        return lanes, reached_values(self.engine.space, lanes, given=given, mask=free)
 
-    def _starts(
-        self, known: Floats, *, mask: Mask, count: int, rng: np.random.Generator
-    ) -> Floats:
-        random = self.space.decode(rng.uniform(size=(count, len(self.space.paths))))
+    def _around(self, pool: Pool, *, count: int) -> Pool:
+        """Integers and multiples a few steps from the best, the rest solved again."""
+        space, mask = self.engine.space, self.mask
+        held = mask & (space.coarse | space.fine)
+        near = step_aside(space, pool.values, mask=held, count=count, rng=self.rng)
+        _, reached = self._refined(near, held=held)
+        return pool.join(self._evaluate(space.round(reached, mask=mask)))
+
+    def _starts(self, known: Floats, *, count: int) -> Floats:
+        space, mask, rng = self.engine.space, self.mask, self.rng
+        random = space.decode(rng.uniform(size=(count, len(space.paths))))
         base = known[np.arange(count) % len(known)]
-        near = self.space.encode(base)
+        near = space.encode(base)
         jitter = near + 0.1 * rng.normal(size=near.shape)
-        jittered = self.space.decode(np.clip(jitter, 0.0, 1.0))
+        jittered = space.decode(np.clip(jitter, 0.0, 1.0))
         half = np.arange(count)[:, None] % 2 == 0
         starts = np.where(mask, np.where(half, random, jittered), base)
         starts[: len(known)] = known[:count]
         return starts
 
-    def _reached(self, lanes: Lanes | Optima, *, given: Floats, mask: Mask) -> Floats:
-        """Values at the end of a descent; what is not masked is as given."""
-        return np.where(mask, self.space.decode(np.asarray(lanes.points)), given)
-
-    def _polish(
-        self, pool: Pool, theta: Theta, *, mask: Mask, rng: np.random.Generator
-    ) -> Pool:
+    def _polish(self, pool: Pool) -> Pool:
         """Neighbourhood search on the hard model under a growing exact penalty."""
-        columns = mask & self.space.coarse
-        penalties = np.geomspace(*PENALTIES, POLISH_ROUNDS)
+        space, mask = self.engine.space, self.mask
+        penalties = np.geomspace(*PENALTIES, len(SCALES))
         for penalty, scale in zip(penalties, SCALES, strict=True):
-            elite = pool.distinct(ELITE, columns=columns, penalty=penalty)
+            elite = pool.distinct(ELITE, columns=mask & space.coarse, penalty=penalty)
             copies = max(1, POLISH_TRIALS * int(mask.sum()) // len(elite.values))
-            trial = mutate(
-                self.space, elite.values, mask=mask, scale=scale, copies=copies, rng=rng
+            trials = self._evaluate(
+                mutate(
+                    space,
+                    elite.values,
+                    mask=mask,
+                    scale=scale,
+                    copies=copies,
+                    rng=self.rng,
+                )
             )
-            trials = self.evaluate(trial, theta)
             kept = trials.take(trials.order(penalty)[: 4 * ELITE])
             pool = pool.best(ELITE).join(elite).join(kept)
         return pool.best(ELITE)
+
+
+def reached_values(
+    space: Space, lanes: Lanes | Optima, *, given: Floats, mask: Mask
+) -> Floats:
+    """Values at the end of a descent; what is not masked is as given."""
+    return np.where(mask, space.decode(np.asarray(lanes.points)), given)
+
+
+def _agreement(relaxed: Floats) -> float:
+    """Share of lanes near the best one, 0 if none is feasible."""
+    best = float(np.min(relaxed))
+    return float(np.mean(relaxed <= best + AGREEMENT)) if np.isfinite(best) else 0.0
 
 
 def _legal_objective(pool: Pool) -> Floats:

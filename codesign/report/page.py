@@ -132,10 +132,14 @@ def render_report(
         table_html(provenance_table(result, known, timings=timings), heading="h2"),
         f"<h2>Run it again</h2>\n<pre>{escape(command)}</pre>",
     ]
+    title = f"{result.study.name}: co-design report"
+    return page_html(title, sections, charts=list(charts.values()))
+
+
+def page_html(title: str, sections: Sequence[str], *, charts: Sequence[Chart]) -> str:
+    """A page in the report's style, its figures and scripts inside."""
     return Template(_resource("page.html")).substitute(
-        title=escape(f"{result.study.name}: co-design report"),
-        body="\n".join(sections),
-        scripts=_scripts(list(charts.values())),
+        title=escape(title), body="\n".join(sections), scripts=_scripts(charts)
     )
 
 

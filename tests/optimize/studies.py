@@ -15,7 +15,7 @@ from codesign.config.study import Limit, Study, load_study
 from codesign.optimize.ladder import Climber
 from codesign.optimize.problem import Problem, Theta
 from codesign.optimize.result import Rung
-from codesign.optimize.search import Found
+from codesign.optimize.search import Found, Search
 from codesign.optimize.space import Floats
 
 TEXT = """\
@@ -51,7 +51,8 @@ search: {starts: 32, seed: 0}
 TPOT = 0  # place of the limit on time per output token
 CHIP = ("chip.", "system.", "deployment.")
 EVERYTHING = (*CHIP, "model.")
-ROUNDS, TRIALS, LANES = 24, 120, 16
+TRIALS, LANES = 120, 16
+SCALES = np.tile(np.geomspace(0.03, 1e-4, 8), 3)
 
 
 def load_small(folder: Path, *overrides: str) -> Study:
@@ -72,9 +73,9 @@ def _compiled_once() -> dict[str, Any]:
         once = cache(build)
         return lambda problem, *rest, **named: once(_shape(problem), *rest, **named)
 
-    search = import_module("codesign.optimize.search")
+    engine = import_module("codesign.optimize.engine")
     names = ("descender", "interior_solver", "hard_evaluator", "puller")
-    return {name: shared(getattr(search, name)) for name in names}
+    return {name: shared(getattr(engine, name)) for name in names}
 
 
 def _shape(problem: Problem) -> Problem:
@@ -92,21 +93,20 @@ def quick_search() -> Iterator[None]:
 
     The method stays as it is, only the amount of its work changes.
     """
-    search, climbing = (
-        import_module(f"codesign.optimize.{name}") for name in ("search", "ladder")
+    engine, search, climbing, tracing = (
+        import_module(f"codesign.optimize.{name}")
+        for name in ("engine", "search", "ladder", "pareto")
     )
-    changes: dict[str, Any] = {
-        "GROUP": LANES,
-        "CHUNK": LANES,
-        "POLISH_TRIALS": TRIALS,
-        "POLISH_ROUNDS": ROUNDS,
-        "SCALES": np.tile(np.geomspace(0.03, 1e-4, 8), ROUNDS // 8),
-        **_compiled_once(),
+    changes = {
+        engine: {"GROUP": LANES, "CHUNK": LANES, **_compiled_once()},
+        search: {"POLISH_TRIALS": TRIALS, "SCALES": SCALES},
+        tracing: {"SCALES": SCALES},
     }
     schedule = partial(import_module("codesign.optimize.lagrangian").Schedule, rounds=8)
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in changes.items():
-            patch.setattr(search, name, value)
+        for module, values in changes.items():
+            for name, value in values.items():
+                patch.setattr(module, name, value)
         patch.setattr(climbing, "Schedule", partial(schedule, steps=40))
         yield
 
@@ -160,11 +160,9 @@ class Small:
         self, mask: np.ndarray, *, theta: Theta, known: Floats, seed: int = 0
     ) -> Found:
         """Outcome of one search over exactly the masked variables."""
-        return self.climber.engine.search(
-            theta,
-            mask=mask,
-            known=known[None],
+        rng = np.random.default_rng(seed)
+        return Search(self.climber.engine, theta, mask, rng).run(
+            known[None],
             starts=self.climber.study.search.starts,
-            rng=np.random.default_rng(seed),
             progress=lambda _: None,
         )

@@ -17,6 +17,13 @@ PROBLEM = Problem(
 HELD = 0.5  # what the third constraint must not exceed; only c moves it
 
 
+def plain(count: int) -> dict[str, np.ndarray]:
+    """No limits of a study; the objective alone counts."""
+    weights = np.zeros((count, len(PROBLEM.always) + 1))
+    weights[:, 0] = 1.0
+    return {"bounds": np.zeros((count, 0)), "weights": weights}
+
+
 @pytest.fixture(autouse=True)
 def known_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     """A narrow curved valley, cut by a disc; a loose plane; a limit on c alone."""
@@ -29,7 +36,7 @@ def known_problem(monkeypatch: pytest.MonkeyPatch) -> None:
         limits = [a**2 + b**2 - 1.0, a + b + c - 9.0, point[2] - HELD]
         return valley, jnp.stack(limits)
 
-    module = import_module("codesign.optimize.interior")
+    module = import_module("codesign.optimize.lagrangian")
     monkeypatch.setattr(module, "values_and_constraints", values_and_constraints)
 
 
@@ -41,6 +48,7 @@ def solve(
         points=points,
         free=np.broadcast_to(free, points.shape),
         margin=np.full(len(points), margin),
+        **plain(len(points)),
     )
     return interior_solver(PROBLEM)(start, None, iterations=iterations)
 

@@ -15,6 +15,13 @@ PROBLEM = Problem(paths=("a", "b"), minimize="f", limits=(), always=("sum", "sla
 TARGET = (0.8, 0.6)
 
 
+def plain(count: int) -> dict[str, np.ndarray]:
+    """No limits of a study; the objective alone counts."""
+    weights = np.zeros((count, len(PROBLEM.always) + 1))
+    weights[:, 0] = 1.0
+    return {"bounds": np.zeros((count, 0)), "weights": weights}
+
+
 @pytest.fixture(autouse=True)
 def known_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     """|x - target|^2 subject to a + b <= 1 and a limit that never binds."""
@@ -35,6 +42,7 @@ def descend(points: object, *, free: object = True, margin: float = 0.0) -> Lane
         points=points,
         free=np.broadcast_to(free, points.shape),
         margin=np.full(len(points), margin),
+        **plain(len(points)),
     )
     return descender(PROBLEM)(start, None)
 
@@ -66,6 +74,7 @@ def test_the_trace_has_one_row_per_round():
         points=np.full((3, 2), 0.5),
         free=np.ones((3, 2), bool),
         margin=np.zeros(3),
+        **plain(3),
     )
     lanes = descender(PROBLEM, schedule)(start, None)
     assert lanes.trace.shape == (3, 4, 2)
@@ -77,6 +86,7 @@ def test_another_optax_transform_reaches_the_same_optimum():
         points=np.array([[0.2, 0.9]]),
         free=np.ones((1, 2), bool),
         margin=np.zeros(1),
+        **plain(1),
     )
     lanes = descender(PROBLEM, transform=transform)(start, None)
     np.testing.assert_allclose(lanes.points[0], [0.6, 0.4], atol=5e-3)

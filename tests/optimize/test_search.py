@@ -7,6 +7,7 @@ import pytest
 
 from codesign.cost.evaluate import evaluate
 from codesign.optimize.discrete import Pool
+from codesign.optimize.search import Search
 from codesign.optimize.space import GOVERNOR, Floats, place
 from tests.helpers import assert_trees_close
 from tests.optimize.studies import CHIP, EVERYTHING, Small
@@ -119,14 +120,8 @@ def test_known_designs_bound_the_result(small: Small):
 def test_one_start_is_enough_to_run(small: Small):
     climber = small.climber
     mask = climber.space.select(("deployment.",))
-    found = climber.engine.search(
-        climber.theta,
-        mask=mask,
-        known=small.given.values[None],
-        starts=1,
-        rng=np.random.default_rng(0),
-        progress=lambda _: None,
-    )
+    search = Search(climber.engine, climber.theta, mask, np.random.default_rng(0))
+    found = search.run(small.given.values[None], starts=1, progress=lambda _: None)
     best = found.pool.best(1)
     assert best.violation[0] <= LEGAL
     assert best.objective[0] <= np.log(small.given.objective) + 1e-9

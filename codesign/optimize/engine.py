@@ -1,0 +1,163 @@
+"""What does a search run? The compiled functions of a problem, on any batch.
+
+Problem and space -> descents, interior point solutions, hard values, gradients.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from codesign.optimize.discrete import Mask, Pool
+from codesign.optimize.interior import Optima, interior_solver
+from codesign.optimize.lagrangian import Lanes, Schedule, Start, descender
+from codesign.optimize.problem import Problem, Theta, hard_evaluator, puller
+from codesign.optimize.space import Floats, Space
+
+GROUP = 64  # lanes that descend together
+CHUNK = 256  # designs that are evaluated together
+REFINING = 40  # iterations of the interior point method within a search
+
+
+class Goal(NamedTuple):
+    """Right sides of the limits, and weights of objective and limits, by lane."""
+
+    bounds: Floats
+    weights: Floats
+
+
+class Engine:
+    """The compiled functions of a problem, shared by all its searches."""
+
+    def __init__(self, problem: Problem, space: Space, *, schedule: Schedule) -> None:
+        self.problem = problem
+        self.space = space
+        self.schedule = schedule
+        self._descend = descender(problem, schedule)
+        self._hard = hard_evaluator(problem)
+        self._refine = interior_solver(problem)
+        self._pull = puller(problem, sharpness=schedule.sharpness)
+
+    def compile(self, values: Floats, theta: Theta) -> None:
+        """Compile all functions for a design's shapes, each in a thread.
+
+        Tracing holds the interpreter's lock and goes one after the other; XLA
+        does not.
+        """
+        given = np.tile(values, (GROUP, 1))
+        nothing = np.zeros(given.shape, bool)
+        start = self._start(given, theta, free=nothing, margin=0.0, goal=None)
+        chunk = np.tile(self.space.encode(values), (CHUNK, 1))
+        weights = np.zeros(len(self.problem.constraint_names) + 1)
+        with ThreadPoolExecutor() as pool:
+            compiled = [
+                pool.submit(self._descend.lower(start, theta).compile),
+                pool.submit(
+                    self._refine.lower(start, theta, iterations=REFINING).compile
+                ),
+                pool.submit(self._hard.lower(chunk, theta).compile),
+                pool.submit(self._pull.lower(chunk[0], theta, weights=weights).compile),
+            ]
+        for done in compiled:
+            done.result()
+
+    def pull_back(
+        self, values: Floats, theta: Theta, *, weights: Floats
+    ) -> dict[str, Any]:
+        """Gradient of a weighted sum of objective and constraints in the constants."""
+        return jax.device_get(
+            self._pull(self.space.encode(values), theta, weights=weights)
+        )
+
+    def descend(
+        self, values: Floats, theta: Theta, *, free: Mask, goal: Goal | None = None
+    ) -> Lanes:
+        """Augmented-Lagrangian descent of a batch of lanes."""
+        start = self._start(values, theta, free=free, margin=0.0, goal=goal)
+        return self._lanes(lambda part: self._descend(part, theta), start)
+
+    def refine(
+        self,
+        values: Floats,
+        theta: Theta,
+        *,
+        free: Mask,
+        margin: float = 0.0,
+        iterations: int = REFINING,
+        goal: Goal | None = None,
+    ) -> Optima:
+        """Interior point method from a batch of lanes."""
+        start = self._start(values, theta, free=free, margin=margin, goal=goal)
+        return self._lanes(
+            lambda part: self._refine(part, theta, iterations=iterations), start
+        )
+
+    def _start(
+        self,
+        values: Floats,
+        theta: Theta,
+        *,
+        free: Mask,
+        margin: float,
+        goal: Goal | None,
+    ) -> Start:
+        count = len(values)
+        points = self.space.encode(values)
+        goal = goal or self.goal(theta, count)
+        return Start(
+            points=np.where(free, np.clip(points, 0.0, 1.0), points),
+            free=free,
+            margin=np.full(count, margin),
+            bounds=goal.bounds,
+            weights=goal.weights,
+        )
+
+    def goal(self, theta: Theta, count: int, *, weights: Floats | None = None) -> Goal:
+        """The parameters' limits, and the objective unless weights are given."""
+        alone = np.eye(1, len(self.problem.constraint_names) + 1)[0]
+        each = alone if weights is None else weights
+        return Goal(
+            np.tile(np.asarray(theta.bounds), (count, 1)), np.tile(each, (count, 1))
+        )
+
+    def _lanes(self, function: Callable[[Start], Any], start: Start) -> Any:
+        """Results of all lanes, solved in groups."""
+        found = self._parallel(function, self._groups(start, size=GROUP))
+        count = len(start.points)
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *found)
+
+    def evaluate(
+        self, values: Floats, theta: Theta, *, weights: Floats | None = None
+    ) -> Pool:
+        """Hard objective, or weighted sum, and worst violation of legal designs."""
+        objective, constraints = self.constraints(values, theta)
+        if weights is not None:
+            objective = weights[0] * objective + constraints @ weights[1:]
+        violation = np.max(constraints, axis=1)
+        violation = np.where(np.isfinite(violation), violation, np.inf)
+        excess = np.sum(np.maximum(constraints, 0.0), axis=1)
+        return Pool(values, objective, violation, np.where(excess >= 0, excess, np.inf))
+
+    def constraints(self, values: Floats, theta: Theta) -> tuple[Floats, Floats]:
+        """Hard objective and every constraint of legal designs."""
+        groups = self._groups(self.space.encode(values), size=CHUNK)
+        found = self._parallel(lambda p: self._hard(p, theta), groups)
+        objective, constraints = (
+            np.concatenate(part)[: len(values)] for part in zip(*found, strict=True)
+        )
+        return objective, constraints
+
+    def _groups(self, batch: Any, *, size: int) -> list[Any]:
+        """A batch cut into groups of equal size, the last one filled up."""
+        count = len(jax.tree.leaves(batch)[0])
+        index = np.minimum(np.arange(-(-count // size) * size), count - 1)
+        parts = index.reshape(-1, size)
+        return [jax.tree.map(lambda a, p=p: np.asarray(a)[p], batch) for p in parts]
+
+    def _parallel(self, function: Callable[[Any], Any], groups: list[Any]) -> list[Any]:
+        """The compiled function on every group, one thread per core."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return list(pool.map(lambda g: jax.device_get(function(g)), groups))

@@ -1,0 +1,269 @@
+"""What does one metric cost in another? Designs that no other beats in all.
+
+Study and two or three metrics -> the designs on their Pareto front.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codesign.config.study import Limit, Study, read_metric
+from codesign.core.errors import InputError
+from codesign.optimize.discrete import FEASIBLE, Mask, mutate, neighbours, scatter
+from codesign.optimize.engine import Goal
+from codesign.optimize.front import hypervolume, non_dominated
+from codesign.optimize.ladder import (
+    EVERYTHING,
+    UNBOUNDED,
+    Climber,
+    Progress,
+    silent,
+)
+from codesign.optimize.problem import Theta
+from codesign.optimize.result import Rung
+from codesign.optimize.search import MARGIN, SCALES, Search, reached_values
+from codesign.optimize.space import Floats
+
+LANES = 8  # starts of each level
+ELITE = 2  # designs of each level that the polish varies
+COPIES = 24
+KEPT = 8  # designs of each level that a round of the polish keeps
+PENALTIES = (3.0, 300.0)
+BEYOND = 1e-6  # of a level, so that its own end is inside
+
+
+@dataclass(frozen=True)
+class Front:
+    """Designs on a front: every metric smaller or equal is better.
+
+    ``values`` has one row per design and one column per metric, in SI;
+    ``hypervolume`` is that of ln(values) within the worst of both ends.
+    ``tuned`` is the tuned baseline, which is not on the front as a rule.
+    """
+
+    study: Study
+    metrics: tuple[str, ...]
+    rungs: tuple[Rung, ...]
+    values: Floats
+    tuned: Rung
+    hypervolume: float
+
+
+def pareto(
+    study: Study,
+    *,
+    x: str,
+    y: str | None = None,
+    z: str | None = None,
+    points: int = 48,
+    progress: Progress = silent,
+) -> Front:
+    """The designs that no other beats in ``y``, ``x`` and, if given, ``z``.
+
+    Both ends of every trade are searched first; between them ``y`` is minimised
+    at levels of the others, all levels in the same batch, and neighbours hand
+    their designs on (epsilon constraints). ``y`` is the study's objective if not
+    given; all limits of the study hold.
+
+    Assumes: smaller is better in each metric.
+    Source: Haimes, Lasdon, Wismer, "On a bicriterion formulation", IEEE Trans.
+    Syst. Man Cybern. 1(3), 1971.
+
+    Raises:
+        InputError: a metric is unknown, or the same one stands twice.
+    """
+    metrics = _metrics([y or study.minimize, x, *([z] if z else [])])
+    tracer = _Tracer(study, metrics, progress=progress)
+    return tracer.front(points)
+
+
+def _metrics(names: Sequence[str]) -> tuple[str, ...]:
+    found = tuple(read_metric(name) for name in names)
+    if len(set(found)) < len(found):
+        raise InputError(f"{', '.join(found)}: name different metrics.")
+    return found
+
+
+@dataclass(frozen=True)
+class _Archive:
+    """Legal designs with the logarithm of their metrics and what limits they break."""
+
+    values: Floats
+    metrics: Floats
+    excess: Floats
+
+    def join(self, other: "_Archive") -> "_Archive":
+        both = [
+            np.concatenate([getattr(self, n), getattr(other, n)])
+            for n in ("values", "metrics", "excess")
+        ]
+        _, first = np.unique(np.log(both[0]).round(12), axis=0, return_index=True)
+        return _Archive(*(part[first] for part in both))
+
+    def take(self, index: NDArray[np.intp]) -> "_Archive":
+        return _Archive(self.values[index], self.metrics[index], self.excess[index])
+
+    def best(self, levels: Floats, *, count: int, penalty: float) -> NDArray[np.intp]:
+        """The best designs of every level under a penalty, each once."""
+        over = np.maximum(self.metrics[:, None, 1:] - levels[None], 0.0).sum(axis=2)
+        score = self.metrics[:, :1] + penalty * (self.excess[:, None] + over)
+        score = np.where(np.isfinite(score), score, np.inf)
+        return np.unique(np.argsort(score, axis=0, kind="stable")[:count])
+
+
+class _Tracer:
+    """A study with a limit for each metric that is traded, and its engine."""
+
+    def __init__(
+        self, study: Study, metrics: tuple[str, ...], *, progress: Progress
+    ) -> None:
+        levels = [
+            Limit(name, "<=", f"{name} <= level", value=UNBOUNDED)
+            for name in metrics[1:]
+        ]
+        self.metrics = metrics
+        self.traded = len(study.limits) + np.arange(len(levels))
+        asked = replace(study, minimize=metrics[0], limits=(*study.limits, *levels))
+        self.study, self.progress = study, progress
+        self.climber = Climber(asked, progress)
+        self.tuned = self.climber.tune(self.climber.as_given())
+        self.mask = self.climber.space.select(EVERYTHING)
+
+    @property
+    def theta(self) -> Theta:
+        return self.climber.theta
+
+    def front(self, points: int) -> Front:
+        """Ends, levels between them, polish, and what is not dominated."""
+        ends = self._archive(np.stack([self._end(i) for i in range(len(self.metrics))]))
+        levels = self._levels(ends.metrics, points)
+        archive = ends.join(self._between(ends.values, levels))
+        archive = self._polish(archive, levels)
+        return self._report(archive, ends=ends, levels=levels)
+
+    def _end(self, index: int) -> Floats:
+        """The best legal design in one metric alone."""
+        weights = np.zeros(len(self.climber.problem.constraint_names) + 1)
+        weights[0 if index == 0 else 1 + self.traded[index - 1]] = 1.0
+        self.progress(f"[least {self.metrics[index]}]")
+        search = Search(
+            self.climber.engine, self.theta, self.mask, self.climber.rng, weights
+        )
+        found = search.run(
+            self.tuned.values[None],
+            starts=self.study.search.starts,
+            progress=self.progress,
+        )
+        return found.pool.best(1).values[0]
+
+    def _levels(self, ends: Floats, points: int) -> Floats:
+        """Levels of the traded metrics: a line, or a grid for three metrics."""
+        traded = len(self.metrics) - 1
+        each = points if traded == 1 else max(2, round(points ** (1 / traded)))
+        lines = [
+            np.linspace(np.min(ends[:, k]), np.max(ends[:, k]), each) + BEYOND
+            for k in range(1, traded + 1)
+        ]
+        return np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1).reshape(-1, traded)
+
+    def _archive(self, values: Floats) -> _Archive:
+        objective, constraints = self.climber.engine.constraints(values, self.theta)
+        traded = constraints[:, self.traded] + np.log(UNBOUNDED)
+        others = np.delete(constraints, self.traded, axis=1)
+        broken = np.maximum(others - FEASIBLE, 0.0).sum(axis=1)
+        return _Archive(
+            values,
+            np.column_stack([objective, traded]),
+            np.where(np.isfinite(broken), broken, np.inf),
+        )
+
+    def _between(self, ends: Floats, levels: Floats) -> _Archive:
+        """Legal designs at all levels, from starts between the ends and at random."""
+        engine, space, mask = self.climber.engine, self.climber.space, self.mask
+        rng = self.climber.rng
+        count = len(levels) * LANES
+        goal = self._goal(np.repeat(levels, LANES, axis=0))
+        shares = rng.dirichlet(np.ones(len(ends)), size=count)
+        inner = shares @ space.encode(ends) + 0.05 * rng.normal(size=(count, len(mask)))
+        anywhere = rng.uniform(size=inner.shape)
+        lanes = np.arange(count)[:, None] % LANES < LANES // 2
+        points = np.clip(np.where(lanes, inner, anywhere), 0.0, 1.0)
+        values = np.where(mask, space.decode(points), ends[0])
+        every = np.tile(mask, (count, 1))
+        reached = reached_values(
+            space,
+            engine.descend(values, self.theta, free=every, goal=goal),
+            given=values,
+            mask=mask,
+        )
+        self.progress(f"relaxed    {len(levels)} levels, {count} lanes")
+        found = self._archive(space.round(reached, mask=mask))
+        for held in (mask & space.coarse, mask & (space.coarse | space.fine)):
+            values = self._moved(reached, held=held)
+            free = mask & ~held
+            lanes_ = engine.refine(
+                values,
+                self.theta,
+                free=np.tile(free, (count, 1)),
+                margin=MARGIN,
+                goal=goal,
+            )
+            reached = reached_values(space, lanes_, given=values, mask=free)
+            found = found.join(self._archive(space.round(reached, mask=mask)))
+        self.progress("integers   at every level")
+        return found
+
+    def _moved(self, reached: Floats, *, held: Mask) -> Floats:
+        """Legal held variables around every level's lanes."""
+        space, rng = self.climber.space, self.climber.rng
+        move = scatter if np.any(held & space.fine) else neighbours
+        groups = reached.reshape(-1, LANES, reached.shape[1])
+        return np.concatenate(
+            [move(space, each, mask=held, count=LANES, rng=rng) for each in groups]
+        )
+
+    def _goal(self, levels: Floats) -> Goal:
+        goal = self.climber.engine.goal(self.theta, len(levels))
+        bounds = goal.bounds.copy()
+        bounds[:, self.traded] = np.exp(levels)
+        return goal._replace(bounds=bounds)
+
+    def _polish(self, archive: _Archive, levels: Floats) -> _Archive:
+        """Neighbourhood search at all levels at once; designs serve every level."""
+        penalties = np.geomspace(*PENALTIES, len(SCALES))
+        for penalty, scale in zip(penalties, SCALES, strict=True):
+            elite = archive.take(archive.best(levels, count=ELITE, penalty=penalty))
+            trial = mutate(
+                self.climber.space,
+                elite.values,
+                mask=self.mask,
+                scale=scale,
+                copies=COPIES,
+                rng=self.climber.rng,
+            )
+            archive = archive.join(self._archive(trial))
+            kept = [archive.best(levels, count=KEPT, penalty=p) for p in (penalty, 1e9)]
+            archive = archive.take(np.unique(np.concatenate(kept)))
+        self.progress("polish     at every level")
+        return archive
+
+    def _report(self, archive: _Archive, *, ends: _Archive, levels: Floats) -> Front:
+        legal = archive.take(np.flatnonzero(archive.excess <= 0))
+        best = legal.take(legal.best(levels, count=1, penalty=1e9))
+        best = best.join(ends.take(np.flatnonzero(ends.excess <= 0)))
+        best = best.take(np.flatnonzero(non_dominated(best.metrics)))
+        best = best.take(np.argsort(best.metrics[:, 1], kind="stable"))
+        rungs = tuple(
+            self.climber.rung(f"{index}", values)
+            for index, values in enumerate(best.values)
+        )
+        return Front(
+            study=self.study,
+            metrics=self.metrics,
+            rungs=rungs,
+            values=np.exp(best.metrics),
+            tuned=self.tuned,
+            hypervolume=hypervolume(best.metrics, np.max(ends.metrics, axis=0)),
+        )

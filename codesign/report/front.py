@@ -1,0 +1,165 @@
+"""What does one metric cost in another? A Pareto front as figure, table and page.
+
+``Front`` -> Plotly figure, table of designs, and one HTML file.
+"""
+
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+
+from codesign.core.paths import get_path
+from codesign.core.quantities import Unit
+from codesign.optimize.pareto import Front
+from codesign.report.page import Chart, chart_html, page_html, table_html
+from codesign.report.style import BLUE, GREY, ORANGE, base_figure
+from codesign.report.tables import Table, metric_title, metric_unit, metric_value
+from codesign.report.texts import common_unit, number, quantity
+
+MARKER = 9
+COLOR_SCALE = "Cividis"
+THREE = 3  # metrics: the third is a colour
+
+
+def axis_units(front: Front) -> tuple[tuple[str, float], ...]:
+    """Unit and scale of every metric, fit for its values."""
+    tuned = [metric_value(front.tuned, name) for name in front.metrics]
+    return tuple(
+        common_unit([*column, value], metric_unit(name))
+        for name, column, value in zip(
+            front.metrics, front.values.T, tuned, strict=True
+        )
+    )
+
+
+def plot_front(front: Front) -> go.Figure:
+    """The designs of a front over the traded metric, beside the tuned baseline.
+
+    A third metric is the colour of the designs.
+    """
+    units = axis_units(front)
+    scaled = front.values / np.array([scale for _, scale in units])
+    titles = [
+        f"{metric_title(name)} [{unit}]"
+        for name, (unit, _) in zip(front.metrics, units, strict=True)
+    ]
+    plane = len(front.metrics) == THREE
+    marker = {"size": MARKER, "color": BLUE}
+    if plane:
+        bar = {"title": {"text": titles[2], "side": "right"}}
+        marker |= {
+            "color": scaled[:, 2],
+            "colorscale": COLOR_SCALE,
+            "showscale": True,
+            "colorbar": bar,
+        }
+    figure = go.Figure(
+        go.Scatter(
+            x=scaled[:, 1],
+            y=scaled[:, 0],
+            mode="markers" if plane else "lines+markers",
+            line={"color": GREY, "width": 1, "shape": "hv"},
+            marker=marker,
+            name="co-designed",
+            text=[_words(front, index) for index in range(len(scaled))],
+            hovertemplate="%{text}<extra></extra>",
+        )
+    )
+    tuned = [
+        metric_value(front.tuned, name) / scale
+        for name, (_, scale) in zip(front.metrics, units, strict=True)
+    ]
+    figure.add_scatter(
+        x=[tuned[1]],
+        y=[tuned[0]],
+        mode="markers",
+        marker={"size": MARKER + 6, "symbol": "star", "color": ORANGE},
+        name="tuned baseline",
+        hovertemplate="tuned baseline<br>%{x:.3g}, %{y:.3g}<extra></extra>",
+    )
+    return base_figure(
+        figure,
+        height=460,
+        xaxis={"title": {"text": titles[1]}, "type": "log"},
+        yaxis={"title": {"text": titles[0]}, "type": "log"},
+    )
+
+
+def _words(front: Front, index: int) -> str:
+    rung = front.rungs[index]
+    parts = [f"<b>design {index}</b>"]
+    parts += [
+        f"{metric_title(name)}: {quantity(value, metric_unit(name))}"
+        for name, value in zip(front.metrics, front.values[index], strict=True)
+    ]
+    parts += [
+        f"{v.path}: {quantity(float(get_path(rung.design, v.path)), Unit(v.unit))}"
+        for v in front.study.free
+    ]
+    return "<br>".join(parts)
+
+
+def front_table(front: Front) -> Table:
+    """One row per design: its metrics, then its free variables."""
+    units = axis_units(front)
+    columns = [
+        f"{metric_title(name)} [{unit}]"
+        for name, (unit, _) in zip(front.metrics, units, strict=True)
+    ]
+    scales = np.array([scale for _, scale in units])
+    rows = [
+        (
+            str(index),
+            *(number(v) for v in front.values[index] / scales),
+            *(
+                quantity(float(get_path(rung.design, v.path)), Unit(v.unit))
+                for v in front.study.free
+            ),
+        )
+        for index, rung in enumerate(front.rungs)
+    ]
+    return Table(
+        title="Designs on the front",
+        columns=("design", *columns, *(v.path for v in front.study.free)),
+        rows=tuple(rows),
+        note=f"Hypervolume {number(front.hypervolume)}, of the logarithms of the "
+        "metrics within the worst of both ends. Every design is legal and keeps all "
+        "limits of the study.",
+    )
+
+
+def short_table(front: Front) -> Table:
+    """The metrics of the designs alone, and the tuned baseline."""
+    full = front_table(front)
+    width = 1 + len(front.metrics)
+    tuned = [
+        number(metric_value(front.tuned, name) / scale)
+        for name, (_, scale) in zip(front.metrics, axis_units(front), strict=True)
+    ]
+    return Table(
+        title=full.title,
+        columns=full.columns[:width],
+        rows=(*(row[:width] for row in full.rows), ("tuned baseline", *tuned)),
+        note=full.note,
+    )
+
+
+def write_front(front: Front, path: Path, *, command: str) -> None:
+    """The front as one HTML file that needs no network."""
+    y, x = (metric_title(name) for name in front.metrics[:2])
+    chart = Chart(
+        name="front",
+        caption=f"Each point is a legal design with the least {y} at its {x}; no "
+        "design of the study that was found beats it in all metrics.",
+        figure=plot_front(front),
+        table=short_table(front),
+    )
+    body = [
+        f"<h1>{escape(front.study.name)}: {escape(y)} against {escape(x)}</h1>",
+        chart_html(chart),
+        table_html(front_table(front), heading="h2"),
+        f"<h2>Run it again</h2>\n<pre>{escape(command)}</pre>",
+    ]
+    title = f"{front.study.name}: Pareto front"
+    path.write_text(page_html(title, body, charts=[chart]), encoding="utf-8")

@@ -1,0 +1,61 @@
+"""A front of the small study: legal, ordered, its ends those of single searches."""
+
+import numpy as np
+import pytest
+
+from codesign.config.study import Study
+from codesign.core.errors import InputError
+from codesign.cost.evaluate import evaluate
+from codesign.optimize.front import non_dominated
+from codesign.optimize.pareto import Front, pareto
+from codesign.optimize.result import Result
+from tests.optimize.studies import quick_search
+
+LEGAL = 1e-5
+X, Y = "time_per_output_token", "energy_per_token_server"
+
+
+@pytest.fixture(scope="module")
+def front(study: Study) -> Front:
+    with quick_search():
+        return pareto(study, x=X, points=6)
+
+
+def test_the_objective_of_the_study_is_one_axis(front: Front):
+    assert front.metrics == (Y, X)
+    assert front.values.shape == (len(front.rungs), 2)
+    assert len(front.rungs) >= 4
+
+
+def test_more_of_one_metric_is_less_of_the_other(front: Front):
+    assert (np.diff(front.values[:, 1]) > 0).all()
+    assert (np.diff(front.values[:, 0]) < 0).all()
+    assert non_dominated(front.values).all()
+
+
+def test_every_design_is_legal_and_what_evaluate_says(front: Front):
+    for rung, (energy, time) in zip(front.rungs, front.values, strict=True):
+        assert rung.violation <= LEGAL
+        cost = evaluate(rung.design)
+        assert float(cost.energy_per_token_server) == pytest.approx(energy, rel=1e-6)
+        assert float(cost.time_per_output_token) == pytest.approx(time, rel=1e-6)
+        assert time <= 30e-3 * (1 + LEGAL)
+
+
+def test_the_best_end_is_that_of_a_single_search(front: Front, climbed: Result):
+    assert front.values[:, 0].min() == pytest.approx(climbed.best.objective, rel=0.02)
+
+
+def test_the_front_dominates_a_volume(front: Front):
+    spans = np.log(front.values[0] / front.values[-1])
+    assert 0 < front.hypervolume < abs(spans[0] * spans[1])
+
+
+def test_one_metric_cannot_stand_against_itself(study: Study):
+    with pytest.raises(InputError, match="different"):
+        pareto(study, x=Y)
+
+
+def test_an_unknown_metric_is_named_with_the_nearest(study: Study):
+    with pytest.raises(InputError, match="time_per_output_token"):
+        pareto(study, x="time_per_output_tokn")
