@@ -2,7 +2,7 @@
 
 Chip library and published figures -> benchmarks/results/silicon.md: die area and
 GEMM power with each chip left out of its fit, energy per operation of 8 over 16
-bit, dollars per GPU-hour, stacks and shoreline, speed of one user.
+bit, dollars per GPU-hour, stacks and shoreline, speed of one user, archetypes.
 
     python benchmarks/silicon.py
 """
@@ -17,12 +17,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import brentq, least_squares, minimize_scalar
+from silicon_users import archetype_page, user_page
 
 import codesign as cd
 from codesign.config.catalogue import list_presets
 from codesign.config.chips import chip_info, load_chip
 from codesign.config.technology import load_technology
-from codesign.cost.evaluate import evaluate
 from codesign.cost.money import capital_recovery, server_power
 from codesign.hardware.anchor import byte_energy, zero_anchor
 from codesign.hardware.chip import Chip
@@ -35,6 +35,7 @@ RESULTS = Path(__file__).resolve().parent / "results" / "silicon.md"
 HOUR = 3600.0
 MM2 = 1e-6
 GEMM_SIZE = 8192.0
+SOLD = ("verified", "announced")  # counts of stacks that somebody published
 PRODUCT_SIZES = (8e9, 16e9, 24e9, 36e9)  # bytes of an HBM stack as sold
 PIN_SPEED = {  # fastest stacks in products, bytes per second, memory.yaml
     "hbm2": 311e9,
@@ -381,7 +382,7 @@ def stack_rows(technology: Technology) -> list[Stacks]:
     for name in list_presets("chips"):
         info = chip_info(name)
         stacks = info.values["parameters.stacks"]
-        if info.memory not in PIN_SPEED or stacks.status != "verified":
+        if info.memory not in PIN_SPEED or stacks.status not in SOLD:
             continue
         chip = load_chip(name)
         built: Silicon = silicon(chip.replace(anchor=zero_anchor()), technology)
@@ -394,51 +395,6 @@ def stack_rows(technology: Technology) -> list[Stacks]:
             Stacks(name, stacks.value, float(max(by_size, by_pins)), edge_share=share)
         )
     return found
-
-
-@dataclass(frozen=True)
-class User:
-    """A published speed of one user, and the deployment taken for it."""
-
-    chip: str
-    model: str
-    num_chips: int
-    tensor: int
-    stages: int
-    bits: int
-    published: float
-    fitted: bool
-
-
-USERS = (
-    User("groqchip1", "llama-3-8b", 64, 8, 8, 8, 751.0, fitted=True),
-    User("groqchip1", "llama-3-70b", 576, 8, 72, 8, 250.0, fitted=False),
-    User("groqchip1", "llama-2-70b", 576, 8, 72, 8, 300.0, fitted=False),
-    User("wse-3", "llama-3-8b", 1, 1, 1, 16, 1837.0, fitted=True),
-    User("wse-3", "llama-3-70b", 4, 1, 4, 16, 446.0, fitted=False),
-    User("sn40l", "llama-3-8b", 16, 16, 1, 16, 1042.0, fitted=True),
-    User("sn40l", "llama-3-70b", 16, 16, 1, 16, 457.0, fitted=False),
-    User("sn40l", "llama-3.1-405b", 16, 16, 1, 16, 129.0, fitted=False),
-)
-"""Tokens per second of one user (accelerators_measured.csv of the project's data);
-numbers of chips of the 8B rows and the split into stages are assumed."""
-
-
-def user_time(user: User) -> float:
-    """Seconds per token of one user, without steps that carry a prompt."""
-    design = cd.build_design(
-        chip=user.chip,
-        model=user.model,
-        num_chips=user.num_chips,
-        tensor_parallel=user.tensor,
-        pipeline_parallel=user.stages,
-        batch=1,
-        prompt_length=100,
-        output_length=300,
-        overrides=[f"model.weight_bits={user.bits}"],
-    )
-    bill = evaluate(design).breakdown.decode_seconds
-    return sum(float(getattr(bill, name)) for name in type(bill).__dataclass_fields__)
 
 
 def mean_error(lines: Sequence[Line]) -> float:
@@ -455,7 +411,8 @@ def page() -> str:
         _format_page,
         _money_page,
         _stack_page,
-        lambda _: _user_page(),
+        lambda _: user_page(),
+        lambda _: archetype_page(),
     )
     head = ["# Silicon: what the equations give for chips that exist", ""]
     head += [
@@ -561,26 +518,6 @@ def _stack_page(technology: Technology) -> list[str]:
             f"| {r.name} | {r.published:.0f} | {r.derived:.0f} | {r.edge_share:.0%} |"
             for r in rows
         ),
-    ]
-
-
-def _user_page() -> list[str]:
-    rows = [
-        f"| {user.chip} | {user.model} | {user.num_chips} | {user.published:.0f} | "
-        f"{1 / time:.0f} | {time * user.published - 1:+.0%} | "
-        f"{'fitted' if user.fitted else 'predicted'} |"
-        for user, time in ((user, user_time(user)) for user in USERS)
-    ]
-    return [
-        "## Speed of one user",
-        "",
-        "One latency per layer and stack, fitted on the 8B row. SN40L at 70B and 405B: "
-        "its HBM delivers the weights 183 and 32 times a second, so the published "
-        "speeds contain speculative decoding, which the model does not.",
-        "",
-        "| chip | model | chips | token/s | model's | error of time | |",
-        "|---|---|---|---|---|---|---|",
-        *rows,
     ]
 
 

@@ -14,6 +14,7 @@ from codesign.app.doctor import doctor
 from codesign.app.errors import guarded, stop_on_signals
 from codesign.app.evaluate import evaluate
 from codesign.app.init import init
+from codesign.app.measure import measure
 from codesign.app.merge import merge
 from codesign.app.optimize import optimize
 from codesign.app.output import own_version
@@ -43,6 +44,7 @@ COMMANDS = (
     merge,
     validate,
     calibrate,
+    measure,
     presets,
     init,
     report,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from codesign.core.paths import get_path, path_units
-from codesign.core.quantities import Unit
+from codesign.core.quantities import Scalar, Unit
 from codesign.core.record import Record
 from codesign.cost.detail import RESOURCES, operator_costs
 from codesign.cost.record import Cost
@@ -44,6 +44,7 @@ HEADLINE = (
     "power_server",
     "power_facility",
     "usd_per_token",
+    "usd_per_second",
     "carbon_per_token",
     "chip.area",
     "chip.price",
@@ -57,10 +58,13 @@ TITLES = {
     "prefill_power": "power per chip in steps with prefill",
     "power_server": "mean power per chip, server",
     "power_facility": "mean power per chip, facility",
+    "usd_per_second": "price of a chip at work, facility",
 }
 LEAST_SHOWN = {"queue_time": 0.0, "tokens_per_step": 1.0}
 LIFE = ("inference_energy", "lifetime_energy")
 BYTES, SECONDS = Unit("B"), Unit("s")
+YEAR = 31557600.0  # seconds
+ARRAYS = COMPONENTS["converter"]  # left out where a chip has none
 SHOWN_STEPS = {"decode": "Decode step", "prompt": "Step that prefills one prompt"}
 LEAST_SHARE = 1e-3  # operators below this share of the time stand in one line
 
@@ -72,6 +76,7 @@ def design_tables(design: Design, cost: Cost, *, served: Service) -> Iterator[Ta
     yield memory_table(cost)
     yield energy_table(design, cost)
     yield time_table(cost)
+    yield money_table(design, cost)
     held = _settled(design, cost)
     for kind, title in SHOWN_STEPS.items():
         yield operators_table(held, kind=kind, title=title)
@@ -148,6 +153,9 @@ def energy_table(design: Design, cost: Cost) -> Table:
         "decode step": _parts(bills.decode_joules, COMPONENTS, scale=chips),
         "prompt step": _parts(bills.prompt_joules, COMPONENTS, scale=chips),
     }
+    if not columns["prompt step"][ARRAYS]:
+        for parts in columns.values():
+            del parts[ARRAYS]
     return _with_shares("Energy, all chips", columns, unit=Unit("J"))
 
 
@@ -160,6 +168,75 @@ def time_table(cost: Cost) -> Table:
         "prompt step": _parts(bills.prompt_seconds, DURATIONS),
     }
     return _with_shares("Time of one step", columns, unit=SECONDS)
+
+
+MONEY = {
+    "chip": ("chip", "chip, over its life"),
+    "masks": ("chip", "masks of a model"),
+    "chip_energy": ("chip", "electricity of the chip"),
+    "server": ("server", "server and network"),
+    "server_energy": ("server", "electricity of host, fans, conversion"),
+    "facility": ("facility", "building and power supply"),
+    "facility_energy": ("facility", "electricity of cooling"),
+}
+"""Boundary at which each part of the money arises, and its words."""
+
+
+def money_table(design: Design, cost: Cost) -> Table:
+    """Dollars per chip-hour and per million tokens, by part and by boundary."""
+    per_hour, per_million = Unit("USD/s"), Unit("USD/token")
+    bill, whole = cost.breakdown.usd, float(cost.usd_per_second)
+    tokens = float(cost.usd_per_second / cost.usd_per_token)
+    parts = {name: float(getattr(bill, name)) for name in MONEY}
+    rows = [
+        (words, place, parts[name])
+        for name, (place, words) in MONEY.items()
+        if parts[name] > 0
+    ]
+    reached = 0.0
+    for boundary in dict.fromkeys(place for place, _ in MONEY.values()):
+        reached += sum(v for n, v in parts.items() if MONEY[n][0] == boundary)
+        rows.append((f"up to the {boundary}", boundary, reached))
+    return Table(
+        title="Money",
+        columns=("part", "boundary", "per chip-hour", "per tokens", "share"),
+        rows=tuple(
+            (
+                words,
+                place,
+                quantity(value, per_hour),
+                quantity(value / tokens, per_million),
+                percent(value / whole),
+            )
+            for words, place, value in rows
+        ),
+        note=_money_words(design, cost),
+    )
+
+
+def _money_words(design: Design, cost: Cost) -> str:
+    """Every assumption behind the money and the carbon."""
+    data, found = design.technology.datacenter, cost.breakdown.carbon
+    hours = 1 / float(data.utilization)
+    embodied = float(found.embodied) / float(found.embodied + found.operation)
+    price = quantity(float(data.electricity_price), Unit("USD/J"))
+    watt = quantity(float(data.facility_price), Unit("USD/W"))
+    return (
+        f"A chip of {quantity(float(cost.chip.price), Unit('USD'))}, server "
+        f"{number(float(data.server_price_factor))} times that, network "
+        f"{percent(float(data.network_price_fraction))} of the sum, over "
+        f"{_years(data.lifetime)} at {percent(float(data.interest_rate) * YEAR)} a "
+        f"year; building {watt} of provisioned power over "
+        f"{_years(data.facility_lifetime)}; electricity {price}, PUE "
+        f"{number(float(data.power_usage_effectiveness))}. Utilisation "
+        f"{percent(float(data.utilization))}: an hour of work pays for "
+        f"{number(hours)} h of capital. Of the carbon, {percent(embodied)} is "
+        "embodied. Change them with --set technology.datacenter.…=…"
+    )
+
+
+def _years(lifetime: Scalar) -> str:
+    return f"{number(float(lifetime) / YEAR)} years"
 
 
 def operators_table(design: Design, *, kind: str, title: str) -> Table:

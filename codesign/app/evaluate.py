@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from codesign.outcome.service import Service
     from codesign.serving.design import Design
 
+    Costs = tuple[Cost, Service]
+
 Out = Annotated[
     Path | None,
     typer.Option(
@@ -24,6 +26,10 @@ Out = Annotated[
     ),
 ]
 SUFFIXES = (".json", ".yaml", ".yml")
+NO_SOURCES = (
+    "Sources: a design file does not keep which values of its chip were announced, "
+    "recalled or assumed; the preset or study that it came from does."
+)
 
 
 @design_flags
@@ -53,11 +59,11 @@ def evaluate(flags: DesignFlags, *, as_json: Json = False, out: Out = None) -> N
     design = read_design(flags)
     cost = jax.device_get(run(design))
     served = jax.device_get(service(design, cost))
-    data = _as_dict(design, cost, served=served) if as_json or out else {}
+    data = _as_dict(flags, design, costs=(cost, served)) if as_json or out else {}
     if as_json:
         typer.echo(json_text(data))
     else:
-        _show(design, cost, served=served, title=flags.text())
+        _show(flags, design, costs=(cost, served))
     if out is not None and out.suffix == ".json":
         write_output(out, json_text(data) + "\n")
     elif out is not None:
@@ -69,17 +75,20 @@ def evaluate(flags: DesignFlags, *, as_json: Json = False, out: Out = None) -> N
         raise typer.Exit(INFEASIBLE)
 
 
-def _as_dict(design: "Design", cost: "Cost", *, served: "Service") -> dict[str, Any]:
-    """Fields of ``Cost`` and ``Service`` in SI, broken limits, inputs, versions."""
+def _as_dict(flags: DesignFlags, design: "Design", *, costs: "Costs") -> dict[str, Any]:
+    """Fields of ``Cost`` and ``Service`` in SI, broken limits, inputs, doubts."""
+    from codesign.app.flags import unsure_values
     from codesign.app.output import versions
     from codesign.study.line import violated_limits
     from codesign.study.plain import to_plain
 
+    cost, served = costs
     return {
         **to_plain(cost),
         **to_plain(served),
         "violated": violated_limits(cost),
         "inputs": to_plain(design),
+        "unsure": unsure_values(flags),
         "versions": versions(),
     }
 
@@ -92,11 +101,19 @@ def _save(out: Path, design: "Design", *, title: str) -> None:
     write_whole(out, lambda part: save_design(design, part, comment=comment))
 
 
-def _show(design: "Design", cost: "Cost", *, served: "Service", title: str) -> None:
+def _show(flags: DesignFlags, design: "Design", *, costs: "Costs") -> None:
     from codesign.app.design_tables import design_tables
+    from codesign.app.flags import given_chip
     from codesign.app.output import console, show_table
+    from codesign.report.sources import unsure_table
 
     screen = console()
-    screen.print(title, style="bold", markup=False)
+    screen.print(flags.text(), style="bold", markup=False)
+    cost, served = costs
     for table in design_tables(design, cost, served=served):
         show_table(screen, table)
+    chip = given_chip(flags)
+    if chip:
+        show_table(screen, unsure_table(chip))
+    else:
+        screen.print(NO_SOURCES, markup=False)

@@ -15,6 +15,7 @@ import typer
 from codesign.core.errors import InputError
 
 if TYPE_CHECKING:
+    from codesign.config.chips import ChipInfo
     from codesign.serving.design import Design
 
 RECORD_FLAGS = {
@@ -117,6 +118,21 @@ def _parameter(name: str, annotation: Any) -> inspect.Parameter:
 def flag_name(name: str) -> str:
     """The flag of a parameter, ``--num-chips`` of ``num_chips``."""
     return f"--{name.replace('_', '-')}"
+
+
+def given_chip(flags: DesignFlags) -> "ChipInfo | None":
+    """What is known of the chip that the flags name; None for a design file's."""
+    from codesign.config.chips import chip_info
+
+    return chip_info(flags.given["chip"]) if "chip" in flags.given else None
+
+
+def unsure_values(flags: DesignFlags) -> dict[str, dict[str, Any]] | None:
+    """Announced, recalled and assumed values of the chip, for JSON; None unknown."""
+    from codesign.config.records import unsure_facts
+
+    chip = given_chip(flags)
+    return unsure_facts(chip.values) if chip else None
 
 
 def read_design(flags: DesignFlags) -> "Design":

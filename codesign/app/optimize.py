@@ -82,9 +82,11 @@ def optimize(
     start_jax()
     from codesign.app.output import print_json, versions
     from codesign.app.report import render_report
+    from codesign.config.records import unsure_facts
     from codesign.config.study import load_study
     from codesign.optimize import ladder as climb
     from codesign.optimize import optimize as search
+    from codesign.report.sources import study_chip
     from codesign.study.archive import result_to_dict
     from codesign.study.runs import check_free, new_run_folder, save_run
 
@@ -100,7 +102,10 @@ def optimize(
     result = save_run(result, folder, study_text=text, argv=argv, versions=versions())
     if as_json:
         kept = result_to_dict(result)
-        print_json({**kept, "run": str(folder), "versions": versions()})
+        chip = study_chip(asked)
+        doubts = unsure_facts(chip.values) if chip else None
+        more = {"unsure": doubts, "run": str(folder), "versions": versions()}
+        print_json({**kept, **more})
     else:
         _show(result)
     tell("report")

@@ -1,12 +1,13 @@
 """``codesign presets``: what is shipped, and where does each value come from?"""
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from codesign.app.flags import Json
-from codesign.core.errors import UnknownNameError
+from codesign.core.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
     from codesign.config.records import ValueInfo
@@ -30,15 +31,31 @@ Name = Annotated[
 SINGULAR = {kind.removesuffix("s"): kind for kind in KINDS}
 
 
-def presets(what: What = None, name: Name = None, *, as_json: Json = False) -> None:
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FILE.html",
+        help="Of chips, or one chip: write pictures of area, power and balance.",
+        show_default=False,
+    ),
+]
+
+
+def presets(
+    what: What = None, name: Name = None, *, as_json: Json = False, out: Out = None
+) -> None:
     """List presets, or show one: values, units, sources, confidence.
 
     A chip also shows its anchor: the log-residuals between what was published
     and what the equations derive.
 
-    Examples: codesign presets; codesign presets chips; codesign presets show h100-sxm
+    Examples: codesign presets; codesign presets chips --out chips.html; codesign
+    presets show h100-sxm
     """
     kind, chosen = _asked(what, name)
+    if out is not None:
+        _draw(kind, chosen, out=out)
     if chosen is None:
         _list((kind,) if kind else KINDS, as_json=as_json)
     else:
@@ -56,6 +73,24 @@ def _asked(what: str | None, name: str | None) -> tuple[str | None, str | None]:
     if words and words[0] in kinds:
         return kinds[words[0]], words[1] if len(words) > 1 else None
     return None, words[0] if words else None
+
+
+def _draw(kind: str | None, name: str | None, *, out: Path) -> None:
+    """Write the page of one chip, or of all."""
+    if (kind or (name and _kind_of(name))) != "chips" or out.suffix != ".html":
+        raise InputError(
+            f"--out {out}: pictures are of chips, in a file that ends in .html, such "
+            "as codesign presets chips --out chips.html."
+        )
+    from codesign.app.start import start_jax
+
+    start_jax()
+    from codesign.app.errors import complain
+    from codesign.config.catalogue import list_presets
+    from codesign.report.chip_page import write_chip_page
+
+    write_chip_page([name] if name else list_presets("chips"), out)
+    complain(f"wrote {out}")
 
 
 def _list(kinds: tuple[str, ...], *, as_json: bool) -> None:
@@ -160,6 +195,7 @@ def _chip(name: str) -> Shown:
         "aliases": ", ".join(info.aliases),
         "style": info.style,
         "memory": info.memory,
+        "store": info.store,
         "link": info.link,
         "stack": info.stack,
         "note": info.note,
@@ -204,6 +240,7 @@ def _technology(name: str) -> Shown:
         "styles": technology.style_values,
         "memory": technology.memory_values,
         "links": technology.link_values,
+        "stores": technology.store_values,
     }
     if file in kinds:
         return {"name": file}, dict(_of_kinds(file, kinds[file])), {}

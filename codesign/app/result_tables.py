@@ -6,9 +6,11 @@
 import math
 from collections.abc import Iterator
 
+from codesign.config.records import unsure
 from codesign.optimize.result import Binding, Result
 from codesign.report.breakdown import levers
 from codesign.report.confidence import confidence_table
+from codesign.report.sources import study_chip
 from codesign.report.tables import (
     Table,
     comparison_table,
@@ -82,7 +84,7 @@ def levers_table(result: Result) -> Table:
 
 
 def closing_lines(result: Result) -> Iterator[str]:
-    """The status sentence and how sure it is."""
+    """The status sentence, how sure it is, and doubtful values of the chip."""
     best, evidence = result.best, result.evidence
     yield result.status
     yield (
@@ -94,6 +96,11 @@ def closing_lines(result: Result) -> Iterator[str]:
         edges = evidence.at_bound or ("no variable is at a bound",)
         for index, edge in enumerate(edges):
             yield f"{'' if index else 'bounds':10}{edge}"
+    chip = study_chip(result.study)
+    if chip:
+        doubts = [path.rpartition(".")[2] for path in unsure(chip.values)]
+        words = ", ".join(dict.fromkeys(doubts)) or "none"
+        yield f"sources   announced, recalled or assumed of {chip.title}: {words}"
     yield f"duration  {result.seconds:.1f} s"
 
 

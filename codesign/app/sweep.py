@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from codesign.app.errors import complain
-from codesign.app.flags import DesignFlags, Json, design_flags, read_design
+from codesign.app.flags import (
+    DesignFlags,
+    Json,
+    design_flags,
+    read_design,
+    unsure_values,
+)
 from codesign.app.sweep_run import Asked, is_study, sweep_run
 from codesign.core.errors import InputError
 
@@ -249,6 +255,7 @@ def _as_dict(flags: DesignFlags, found: "Line") -> dict[str, Any]:
             for cost, served in zip(found.costs, found.services, strict=True)
         ],
         "inputs": to_plain(found.designs[0]),
+        "unsure": unsure_values(flags),
         "versions": versions(),
     }
 
@@ -259,10 +266,13 @@ def _csv(flags: DesignFlags, rows: list[dict[str, Any]]) -> str:
 
     records = {name: flags.given.get(name, "") for name in ("chip", "model", "stack")}
     file = {"design file": flags.file.name} if flags.file else {}
+    doubts = unsure_values(flags) or {}
+    known = {"unsure": "; ".join(f"{p} {v['status']}" for p, v in doubts.items())}
+    more = {**records, **file, **known}
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, [*rows[0], *records, *file], lineterminator="\n")
+    writer = csv.DictWriter(stream, [*rows[0], *more], lineterminator="\n")
     writer.writeheader()
-    writer.writerows({**row, **records, **file} for row in rows)
+    writer.writerows({**row, **more} for row in rows)
     return stream.getvalue()
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -42,6 +42,24 @@ PredictionsFile = Annotated[
 ]
 
 
+SomeRows = Annotated[
+    Path | None,
+    typer.Option(
+        "--rows",
+        metavar="ROWS.csv",
+        help="Measured runs, in the columns of serving.csv.",
+        show_default=False,
+    ),
+]
+Kernels = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--kernels",
+        metavar="KERNELS.csv",
+        help="Measured kernels: products, attention, experts, links. Repeatable.",
+        show_default=False,
+    ),
+]
 Deltas = Annotated[
     bool,
     typer.Option(
@@ -53,29 +71,53 @@ Deltas = Annotated[
 
 def validate(
     *,
-    rows: Rows,
+    rows: SomeRows = None,
     models: Models = None,
     predictions: PredictionsFile = None,
+    kernels: Kernels = None,
     with_deltas: Deltas = False,
     as_json: Json = False,
 ) -> None:
     """Score the model on measured serving runs, by chip and kind of model.
 
     Errors are MAPE, median and bias of inter-token latency, step time, power and
-    J/token. Rows that cannot be predicted are listed with their line.
+    J/token. Rows that cannot be predicted are listed with their line. Kernels are
+    predicted by the same roofline as shipped, and again with three rates fitted to
+    half of the shapes and scored on the other half.
 
     Example: codesign validate --rows serving.csv --models models.csv --json
     """
+    from codesign.app.output import print_json, versions
     from codesign.app.start import start_jax
+    from codesign.core.errors import InputError
 
+    if rows is None and not kernels:
+        raise InputError("nothing to score: give --rows, --kernels or both.")
     start_jax()
-    from codesign.app.output import (
-        console,
-        print_json,
-        show_table,
-        versions,
-        write_whole,
-    )
+    data: dict[str, Any] = {}
+    if rows is not None:
+        data |= _score_runs(
+            rows,
+            models,
+            predictions=predictions,
+            with_deltas=with_deltas,
+            quiet=as_json,
+        )
+    if kernels:
+        data["kernels"] = _score_kernels(kernels, quiet=as_json)
+    if as_json:
+        print_json({**data, "versions": versions()})
+
+
+def _score_runs(
+    rows: Path,
+    models: Path | None,
+    *,
+    predictions: Path | None,
+    with_deltas: bool,
+    quiet: bool,
+) -> dict[str, Any]:
+    from codesign.app.output import console, show_table, write_whole
     from codesign.calibrate.deltas import deltas
     from codesign.calibrate.validate import (
         report_dict,
@@ -90,13 +132,38 @@ def validate(
     if predictions is not None:
         write_whole(predictions, lambda part: write_predictions(found, part))
     pairs = deltas(found.predictions) if with_deltas else ()
-    if as_json:
-        listed = {"deltas": [asdict(pair) for pair in pairs]} if with_deltas else {}
-        print_json({**report_dict(found), **listed, "versions": versions()})
-        return
-    typer.echo(report_text(found))
-    if with_deltas:
-        show_table(console(), _delta_table(pairs))
+    if not quiet:
+        typer.echo(report_text(found))
+        if with_deltas:
+            show_table(console(), _delta_table(pairs))
+    listed = {"deltas": [asdict(pair) for pair in pairs]} if with_deltas else {}
+    return {**report_dict(found), **listed}
+
+
+def _score_kernels(files: list[Path], *, quiet: bool) -> dict[str, Any]:
+    from codesign.app.output import console, show_table
+    from codesign.calibrate.kernel_report import (
+        kernel_cells,
+        kernel_dict,
+        validate_kernels,
+    )
+    from codesign.report.tables import Table
+
+    found = validate_kernels(files)
+    if not quiet:
+        header, *rows = kernel_cells(found)
+        table = Table(
+            "Single kernels",
+            tuple(header),
+            tuple(map(tuple, rows)),
+            note="MAPE / median / bias in percent; factors on the parts of the time.",
+        )
+        screen = console()
+        show_table(screen, table)
+        for file, fault in found.faults:
+            line = f"not predicted, {file}, line {fault.line}: {fault.message}"
+            screen.print(line, markup=False)
+    return kernel_dict(found)
 
 
 def _delta_table(pairs: Sequence["Delta"]) -> "Table":

@@ -17,6 +17,7 @@ from codesign.config.rows import MeasuredRow
 
 METRICS = ("inter_token_latency", "step_time", "energy_per_token")
 SAME_BATCH = 1.05  # batches within this factor count as equal
+SAME_OUTPUT = 1.3  # answers of a task differ by as much between repeats
 DOUBLED = (1.8, 2.2)  # a batch larger by a factor between these is doubled
 
 
@@ -25,13 +26,15 @@ class Delta:
     """Pairs of runs that differ in one thing, for one metric.
 
     ``measured`` and ``predicted`` are medians of the ratio after / before,
-    ``error`` the median of |ln(predicted ratio / measured ratio)|.
+    ``quartiles`` those of the measured ratio, ``error`` the median of
+    |ln(predicted ratio / measured ratio)|.
     """
 
     change: str
     metric: str
     pairs: int
     measured: float
+    quartiles: tuple[float, float]
     predicted: float
     error: float
 
@@ -39,11 +42,11 @@ class Delta:
 def deltas(predictions: Sequence[Prediction]) -> tuple[Delta, ...]:
     """Scores of every kind of pair among runs without a flag.
 
-    A pair shares source, model and task, and differs in one of: the chip, the
-    tensor-parallel degree (doubled, and the chips with it), the batch (doubled),
-    the width of the weights.
+    A pair shares source, software, model, task and lengths, and differs in one of:
+    the chip, the tensor-parallel degree (doubled, and the chips with it), the batch
+    (doubled), the width of the weights.
 
-    Assumes: batches within 5 % are equal.
+    Assumes: batches and prompts within 5 % are equal, answers within 30 %.
     """
     ratios: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for change, before, after in _pairs(predictions):
@@ -65,6 +68,10 @@ def _delta(change: str, metric: str, *, ratios: np.ndarray) -> Delta:
         metric=metric,
         pairs=len(ratios),
         measured=float(np.median(measured)),
+        quartiles=(
+            float(np.quantile(measured, 0.25)),
+            float(np.quantile(measured, 0.75)),
+        ),
         predicted=float(np.median(predicted)),
         error=float(np.median(np.abs(np.log(predicted / measured)))),
     )
@@ -87,6 +94,8 @@ def _subject(prediction: Prediction) -> tuple[str, str, str]:
 
 def _change(one: MeasuredRow, two: MeasuredRow) -> tuple[str, bool]:
     """Name of the only difference of two runs, and whether the first comes last."""
+    if not _same_requests(one, two):
+        return "", False
     ratio = two.batch / one.batch
     same_batch = 1 / SAME_BATCH <= ratio <= SAME_BATCH
     doubled = DOUBLED[0] <= max(ratio, 1 / ratio) <= DOUBLED[1]
@@ -108,6 +117,15 @@ def _change(one: MeasuredRow, two: MeasuredRow) -> tuple[str, bool]:
     if not different and doubled:
         return f"batch doubled, {one.chip}", bool(ratio < 1)
     return "", False
+
+
+def _same_requests(one: MeasuredRow, two: MeasuredRow) -> bool:
+    prompts = math.log(two.prompt_length / one.prompt_length)
+    answers = math.log(two.output_length / one.output_length)
+    alike = abs(prompts) <= math.log(SAME_BATCH) and abs(answers) <= math.log(
+        SAME_OUTPUT
+    )
+    return alike and one.framework == two.framework
 
 
 def _age(row: MeasuredRow) -> tuple[float, float]:

@@ -21,6 +21,7 @@ from codesign.config.technology import (
     list_kinds,
     load_technology,
     memory_values,
+    store_values,
     style_values,
 )
 from codesign.config.yaml import Document, Problems, problems_of
@@ -45,8 +46,10 @@ from codesign.hardware.chip import (
     Compute,
     Dram,
     Link,
+    Program,
     Published,
     Sram,
+    Store,
     System,
 )
 from codesign.serving.stack import Stack
@@ -58,14 +61,23 @@ CHIP_KEYS = (
     "note",
     "style",
     "memory",
+    "store",
     "link",
     "stack",
     "system",
     "parameters",
     "published",
 )
+MATURE = {"maturity": 1.0}
+"""Where a stack does not say: its other constants hold what its software wastes."""
 STACK_KEYS = ("name", "title", "aliases", "note", "values", "fit")
-KIND_FILES = {"style": "styles", "memory": "memory", "link": "links"}
+KIND_FILES = {
+    "style": "styles",
+    "memory": "memory",
+    "store": "stores",
+    "link": "links",
+}
+NO_STORE = "none"  # of a chip whose file names no cells for weights
 
 
 class Datasheet(Record):
@@ -73,7 +85,9 @@ class Datasheet(Record):
 
     Rates of 8 and 4 bit, spares and the shares of SRAM may be left out: a format
     without hardware repeats the rate of the next wider one, no spares are 1, the
-    shares are those of the style, and without ``sparse_rate`` zeros are not skipped.
+    shares are those of the style. A chip without cells for weights names no ``store``
+    and no ``store_capacity``; one whose design its vendor's margin pays names none of
+    the last four. Without ``sparse_rate`` zeros are not skipped.
     """
 
     node: Meters
@@ -96,6 +110,11 @@ class Datasheet(Record):
     kv_fraction: Fraction
     link_bandwidth: BytesPerSecond
     sparse_rate: Factor
+    store_capacity: Bytes
+    design_fraction: Fraction
+    volume: Count
+    mask_fraction: Fraction
+    model_volume: Count
 
 
 OPTIONAL = {
@@ -107,6 +126,11 @@ OPTIONAL = {
     "tile_fraction",
     "weight_fraction",
     "kv_fraction",
+    "store_capacity",
+    "design_fraction",
+    "volume",
+    "mask_fraction",
+    "model_volume",
 }
 
 
@@ -119,6 +143,7 @@ class ChipInfo:
     aliases: list[str]
     style: str
     memory: str
+    store: str
     link: str
     stack: str
     note: str
@@ -181,7 +206,8 @@ def load_stack(name_or_path: str | Path) -> Stack:
         0.0
     """
     values = stack_info(name_or_path).values
-    return record_from_values(Stack, {path: v.value for path, v in values.items()})
+    given = {path: v.value for path, v in values.items()}
+    return record_from_values(Stack, {**MATURE, **given})
 
 
 def chip_info(name_or_path: str | Path) -> ChipInfo:
@@ -197,6 +223,7 @@ def chip_info(name_or_path: str | Path) -> ChipInfo:
         _check_kind(
             str(data.get(key, "")), key, known=list_kinds(file), problems=problems
         )
+    _check_store(data, problems)
     values = {
         **_section(
             Datasheet, data, key="parameters", problems=problems, optional=OPTIONAL
@@ -219,11 +246,17 @@ def chip_info(name_or_path: str | Path) -> ChipInfo:
         aliases=[str(alias) for alias in data.get("aliases") or []],
         style=str(data["style"]),
         memory=str(data["memory"]),
+        store=str(data.get("store", NO_STORE)),
         link=str(data["link"]),
-        stack=str(data["stack"]),
+        stack=_beside(name_or_path, str(data["stack"])),
         note=str(data.get("note", "")),
         values=values,
     )
+
+
+def _beside(file: str | Path, name: str) -> str:
+    """A name, or the path of a YAML file that another one names, from its folder."""
+    return str(Path(file).parent / name) if name.endswith(".yaml") else name
 
 
 def stack_info(name_or_path: str | Path) -> StackInfo:
@@ -232,7 +265,11 @@ def stack_info(name_or_path: str | Path) -> StackInfo:
     problems = problems_of(document)
     data = _checked_keys(document, STACK_KEYS, problems=problems)
     values = read_values(
-        Stack, data.get("values") or {}, problems=problems, prefix="values"
+        Stack,
+        data.get("values") or {},
+        problems=problems,
+        prefix="values",
+        optional=set(MATURE),
     )
     problems.raise_if_any()
     return StackInfo(
@@ -256,6 +293,8 @@ def _bare_chip(info: ChipInfo) -> Chip:
     style = entry.constants.replace(reference_clock=sheet["clock"])
     memory = {path: v.value for path, v in memory_values(info.memory).items()}
     link = {path: v.value for path, v in link_values(info.link).items()}
+    store = {path: v.value for path, v in store_values(info.store).items()}
+    store["capacity"] = sheet.get("store_capacity", 0.0)
     stacks = sheet["stacks"]
     memory["stack_capacity"] = sheet["stack_capacity"]
     memory["stack_bandwidth"] = sheet["dram_bandwidth"] / stacks if stacks else 0.0
@@ -268,7 +307,14 @@ def _bare_chip(info: ChipInfo) -> Chip:
             compute=_compute(sheet),
             sram=_sram(sheet, entry),
             dram=Dram(stacks=stacks, bandwidth=sheet["dram_bandwidth"], **memory),
+            store=record_from_values(Store, store),
             link=Link(bandwidth=sheet["link_bandwidth"], **link),
+            program=Program(
+                design_fraction=sheet.get("design_fraction", 0.0),
+                volume=sheet.get("volume", 1.0),
+                mask_fraction=sheet.get("mask_fraction", 0.0),
+                model_volume=sheet.get("model_volume", 1.0),
+            ),
             style=style,
             anchor=zero_anchor(),
         )
@@ -318,7 +364,7 @@ def _checked_keys(
     for key in document.data:
         if key not in known:
             problems.unknown_key(key, list(known))
-    optional = {"title", "aliases", "note", "published", "fit"}
+    optional = {"title", "aliases", "note", "store", "published", "fit"}
     wanted = [key for key in known if key not in optional]
     missing = [key for key in wanted if key not in document.data]
     problems.missing_keys("", missing)
@@ -329,6 +375,15 @@ def _check_kind(name: str, key: str, *, known: list[str], problems: Problems) ->
     if name and name not in known:
         close = nearest(name, known) or known
         problems.add(key, f'no {key} is called "{name}". Close: {", ".join(close)}.')
+
+
+def _check_store(data: dict[str, Any], problems: Problems) -> None:
+    """A kind of cells and their capacity are named together or not at all."""
+    named = data.get("store", NO_STORE) != NO_STORE
+    sized = "store_capacity" in (data.get("parameters") or {})
+    if named != sized:
+        lacking = "parameters.store_capacity" if named else "store"
+        problems.add(lacking, "store and parameters.store_capacity go together.")
 
 
 def _section(

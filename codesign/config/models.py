@@ -35,6 +35,7 @@ _FORMATS = {
     "weight_density",
     "index_bits",
     "activation_density",
+    "gated_attention",
 }
 _EXPERTS = {"num_active_experts", "expert_size", "shared_size", "num_dense_layers"}
 _WINDOWS = {"num_window_layers", "window_size"}
@@ -65,6 +66,8 @@ _ORDERED = (
 
 CHUNKED = ("llama-4", "llama4")
 """Families whose windows are chunks; the table of models has no column for it."""
+GATED = ("qwen3-next", "qwen3.5")
+"""Families whose attention output is gated, where no column ``gated`` says so."""
 DELTA_HEAD_SIZE = 128.0
 """Key and value width of one Gated DeltaNet head (Qwen3-Next, Qwen3.5 configs)."""
 CONVOLUTION_SIZE = 4.0
@@ -149,7 +152,8 @@ def model_from_row(row: Mapping[str, str]) -> Transformer:
         "tied_embeddings": columns["tied_embeddings"],
         "num_window_layers": columns["window_layers"],
         "window_size": columns["window"],
-        "chunked_attention": float(any(x in row["arch"].casefold() for x in CHUNKED)),
+        "chunked_attention": _is_one_of(row["arch"], families=CHUNKED),
+        "gated_attention": columns["gated"] or _is_one_of(row["arch"], families=GATED),
         "latent_fraction": float(row["attention"].strip().casefold() == "mla"),
     }
     if experts:
@@ -161,6 +165,10 @@ def model_from_row(row: Mapping[str, str]) -> Transformer:
             "num_dense_layers": columns["ffn_layers"],
         }
     return build_transformer({**values, **_latent(columns), **_recurrent(columns)})
+
+
+def _is_one_of(name: str, *, families: tuple[str, ...]) -> float:
+    return float(any(family in name.casefold() for family in families))
 
 
 _NEEDED_COLUMNS = (
@@ -176,6 +184,7 @@ _NEEDED_COLUMNS = (
 )
 _OTHER_COLUMNS = (
     "ffn_dim",
+    "gated",
     "tied_embeddings",
     "window",
     "window_layers",

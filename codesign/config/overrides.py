@@ -50,6 +50,16 @@ _POSITIVE = (
     "request.prompt_length",
     "request.output_length",
     "system.domain_size",
+    "technology.datacenter.utilization",
+    "chip.program.volume",
+    "chip.program.model_volume",
+    "chip.store.rewrite_time",
+    "chip.store.arrays.cells_per_byte",
+    "chip.store.arrays.rows",
+    "chip.store.arrays.cols_per_adc",
+    "chip.store.arrays.input_bits",
+    "chip.store.arrays.adc_bits",
+    "chip.store.arrays.reference_node",
 )
 _STRUCTURE = (
     *_WHOLE,

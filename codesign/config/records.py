@@ -5,6 +5,7 @@ problems at once. A value is a text (``3.35 TB/s``), a list of texts, or an
 entry that adds what is known of it: ``{value: 3.35 TB/s, source: ...}``.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_type_hints
 
@@ -34,9 +35,11 @@ STATUSES = (
     "measured",
     "derived",
     "calibrated",
+    "announced",
     "recalled",
     "assumed",
 )
+UNSURE = ("announced", "recalled", "assumed")  # no source that measured or sold it
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,24 @@ class ValueInfo:
     status: str = ""
     confidence: str = ""
     note: str = ""
+
+
+def unsure(values: Mapping[str, ValueInfo]) -> dict[str, ValueInfo]:
+    """Values that were announced, recalled or assumed, by path."""
+    return {path: info for path, info in values.items() if info.status in UNSURE}
+
+
+def unsure_facts(values: Mapping[str, ValueInfo]) -> dict[str, dict[str, Any]]:
+    """What ``unsure`` finds as plain data: value in SI, unit, status, source."""
+    return {
+        path: {
+            "value": info.value,
+            "unit": info.unit.text,
+            "status": info.status,
+            "source": info.source,
+        }
+        for path, info in unsure(values).items()
+    }
 
 
 def build_record(

@@ -30,11 +30,17 @@ OTHER_NAMES = {
     "tp": "attn_tp",
     "concurrency": "batch",
     "tpot_ms": "itl_ms",
+    "accelerator": "gpu",
+    "num": "num_gpus",
+    "model": "arch",
 }
-"""Columns of tables of latency at fixed lengths, which hold a mean TPOT."""
+"""Columns of tables of latency at fixed lengths, which hold a mean TPOT, and of
+static batches, which hold the latency of the whole batch."""
+STATIC = "latency_s"  # the column that tells a table of static batches
 PRECISIONS = {
     "bf16": ("16", "bf16"),
     "fp16": ("16", "fp16"),
+    "fp16/bf16": ("16", "fp16"),
     "fp8": ("8", "fp8"),
     "fp4": ("4.5", "fp4"),
 }
@@ -106,10 +112,12 @@ def read_rows(path: str | Path) -> RowFile:
     Columns are those of ``serving.csv`` of the measured data; needed are
     ``arch``, ``gpu``, ``num_gpus``, ``batch``, ``input_len`` and ``output_len``.
     Tables of latency at fixed lengths name them ``isl``, ``osl``, ``concurrency``,
-    ``tp`` and ``tpot_ms``, with ``precision`` for the widths. Left out or empty,
+    ``tp`` and ``tpot_ms``, with ``precision`` for the widths; tables of static
+    batches ``accelerator``, ``num``, ``model`` and ``latency_s``. Left out or empty,
     the load is that of steady state: age = half the
     size-biased output length, batch / output length prompts per step, none of
-    them repeated; parallelism is tensor parallelism over all chips.
+    them repeated; parallelism is tensor parallelism over all chips. ``gpu`` may be
+    a chip's YAML file, by its path from the folder of the rows.
 
     Raises:
         InputError: no such file, or columns are missing in all of it.
@@ -117,8 +125,11 @@ def read_rows(path: str | Path) -> RowFile:
     rows: list[MeasuredRow] = []
     faults: list[RowFault] = []
     for line, cells in _read_csv(path, needed=ROW_COLUMNS):
+        named = _common_names(cells)
+        if named["gpu"].endswith(".yaml"):
+            named["gpu"] = str(Path(path).parent / named["gpu"])
         try:
-            rows.append(_measured_row(line, _common_names(cells)))
+            rows.append(_measured_row(line, named))
         except InputError as error:
             faults.append(RowFault(line=line, message=str(error)))
     return RowFile(rows=tuple(rows), faults=tuple(faults))
@@ -174,7 +185,26 @@ def _common_names(cells: Mapping[str, str]) -> dict[str, str]:
         named.setdefault("itl_kind", "mean_tpot")
     if cells.get("precision") in PRECISIONS and "weight_bits" not in cells:
         named["weight_bits"], named["act_precision"] = PRECISIONS[cells["precision"]]
-    return named
+    return named | _static_batch(named) if STATIC in cells else named
+
+
+def _static_batch(cells: Mapping[str, str]) -> dict[str, str]:
+    """Times and energy of a batch that starts and ends as one.
+
+    step = latency / L, prefill included;  E/token = P latency / (B L)
+    """
+    try:
+        latency, output, batch = (
+            float(cells[name]) for name in (STATIC, "output_len", "batch")
+        )
+    except (KeyError, ValueError):
+        return {}
+    step = str(latency / output / MILLISECOND)
+    found = {"itl_ms": step, "step_ms_effective": step, "itl_kind": "mean_tpot"}
+    if cells.get("power_w"):
+        joules = float(cells["power_w"]) * latency / (batch * output)
+        found["j_per_token"] = str(joules)
+    return found
 
 
 class _Cells:

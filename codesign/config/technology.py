@@ -14,16 +14,18 @@ from codesign.core.paths import nearest
 from codesign.core.quantities import (
     Bytes,
     BytesPerSecond,
+    Factor,
     Fraction,
     JoulesPerByte,
     Meters,
     Seconds,
     SquareMeters,
+    SquareMetersPerByte,
     UsdPerByte,
     WattsPerByte,
 )
 from codesign.core.record import Record
-from codesign.hardware.chip import Style
+from codesign.hardware.chip import Arrays, Style
 from codesign.technology.constants import Technology
 
 TECHNOLOGY_FILES = {
@@ -46,6 +48,20 @@ class MemoryKind(Record):
     price: UsdPerByte
     phy_area: SquareMeters
     edge: Meters
+    footprint: SquareMeters
+    cooling_factor: Factor
+
+
+class StoreKind(Record):
+    """Constants of one kind of cells for weights; see ``Store``."""
+
+    cell_area: SquareMetersPerByte
+    read_energy: JoulesPerByte
+    write_energy: JoulesPerByte
+    rewrite_time: Seconds
+    fixed_fraction: Fraction
+    in_place_fraction: Fraction
+    arrays: Arrays
 
 
 class LinkKind(Record):
@@ -114,13 +130,18 @@ def memory_values(name: str) -> dict[str, ValueInfo]:
     return _kind_values("memory", name, record_type=MemoryKind)
 
 
+def store_values(name: str) -> dict[str, ValueInfo]:
+    """Value, spread and source of every leaf of a kind of cells for weights."""
+    return _kind_values("stores", name, record_type=StoreKind)
+
+
 def link_values(name: str) -> dict[str, ValueInfo]:
     """Value, spread and source of every leaf of a kind of link."""
     return _kind_values("links", name, record_type=LinkKind)
 
 
 def list_kinds(file: str) -> list[str]:
-    """Names in ``styles``, ``memory`` or ``links``."""
+    """Names in ``styles``, ``memory``, ``stores`` or ``links``."""
     return list(read_preset("technology", file).data)
 
 

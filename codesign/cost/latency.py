@@ -39,7 +39,7 @@ def step_time(
     t_stage = sum(roofline + link + launch) + layers t_layer
               + expert layers t_expert + t_step + sequences t_sequence
     s = 1 / (1 + (n_graph / n)^m);  t = (1 - s) t_stage
-              + s (t_stage^4 + t_eager^4)^(1/4),  then times the stages
+              + s (t_stage^4 + t_eager^4)^(1/4),  then times stages and maturity
 
     A roofline second is booked to the resource that needs it most. Above
     n_graph tokens the host launches every kernel by itself, which bounds the
@@ -65,7 +65,7 @@ def step_time(
     )
     blended = (stage**FLOOR_NORM + eager**FLOOR_NORM) ** (1 / FLOOR_NORM)
     extra = eager_share(part, stack.graph_tokens) * (blended - stage)
-    stages = part.pipeline
+    stages = part.pipeline * stack.maturity
     by_compute, by_memory, by_vector = _binding(times)
     bill = TimeBill(
         compute=stages * by_compute,

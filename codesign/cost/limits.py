@@ -10,8 +10,11 @@ from codesign.core.record import Record
 from codesign.core.smooth import Sharpness
 from codesign.cost.money import usable_power
 from codesign.cost.residency import Memory
-from codesign.hardware.silicon import Silicon
+from codesign.hardware.silicon import Silicon, power_density_limit
+from codesign.hardware.store import needed_adc_bits
 from codesign.serving.design import Design
+
+UNUSED = -1.0  # of a limit on something that the design does not have
 
 
 class Limits(Record):
@@ -25,6 +28,8 @@ class Limits(Record):
     shoreline: Ratio
     dram_pins: Ratio
     voltage: Ratio
+    stack_area: Ratio
+    adc_bits: Ratio
     tensor_heads: Ratio
     chips: Ratio
     expert_ranks: Ratio
@@ -55,12 +60,19 @@ def limits(
         memory=jnp.log(memory.used / memory.available),
         decode_power=jnp.log(decode_power / power),
         prefill_power=jnp.log(prefill_power / power),
-        power_density=jnp.log(chip.tdp / built.area / fab.max_power_density)
+        power_density=jnp.log(
+            chip.tdp / built.area / power_density_limit(chip, design.technology)
+        )
         - chip.anchor.power_density,
         reticle=jnp.log(built.die_area / fab.reticle_area),
         shoreline=_ratio(built.edge_used, built.edge_available),
         dram_pins=jnp.log(used_pins / jnp.where(chip.dram.stacks > 0, pins, 1.0)),
         voltage=jnp.log(chip.voltage / chip.style.max_voltage),
+        stack_area=_ratio(chip.dram.stacks * chip.dram.footprint, built.area),
+        adc_bits=_ratio(
+            chip.store.in_place_fraction * needed_adc_bits(chip.store.arrays),
+            chip.store.arrays.adc_bits,
+        ),
         tensor_heads=jnp.log(deployment.tensor_parallel / model.num_heads),
         chips=jnp.log(used_chips / design.system.num_chips),
         expert_ranks=jnp.log(deployment.expert_parallel / ranks),
@@ -70,4 +82,5 @@ def limits(
 
 def _ratio(use: Ratio, limit: Ratio) -> Ratio:
     positive = use > 0
-    return jnp.where(positive, jnp.log(jnp.where(positive, use, 1.0) / limit), -1.0)
+    ratio = jnp.log(jnp.where(positive, use, 1.0) / limit)
+    return jnp.where(positive, ratio, UNUSED)

@@ -5,11 +5,12 @@ Formats of the rows, chip and stack -> factors that do not depend on the clock.
 
 import jax.numpy as jnp
 
-from codesign.core.quantities import Factor, JoulesPerMac
+from codesign.core.quantities import Count, Factor, JoulesPerMac
 from codesign.core.record import Record
 from codesign.core.smooth import Sharpness
 from codesign.hardware.chip import Compute
 from codesign.hardware.silicon import Silicon
+from codesign.hardware.store import num_slices
 from codesign.model.formats import interpolate_by_bits, pattern_share, supported_bits
 from codesign.operators.phases import KINDS
 from codesign.operators.table import OperatorTable, kind_column
@@ -18,11 +19,15 @@ from codesign.serving.stack import Stack
 
 
 class RowFormats(Record):
-    """Per row: peak rate over the 16-bit one, kernel time factor, joules per MAC."""
+    """Per row: peak rate over the 16-bit one, kernel time factor, joules per MAC.
+
+    ``slices`` are the products of cells that one MAC takes in arrays that multiply.
+    """
 
     rate: Factor
     time_factor: Factor
     mac_energy: JoulesPerMac
+    slices: Count
 
 
 def row_formats(
@@ -44,6 +49,11 @@ def row_formats(
         * (1.0 + (compute.sparse_rate - 1.0) * pattern_share(table.density)),
         time_factor=_time_factor(design.stack, table),
         mac_energy=_mac_energy(built, compute, table=table, bits=bits),
+        slices=num_slices(
+            design.chip.store.arrays,
+            weight=table.stored_bits,
+            activation=table.activation_bits,
+        ),
     )
 
 

@@ -14,6 +14,7 @@ from codesign.core.quantities import (
     SecondsPerToken,
     Tokens,
     TokensPerSecond,
+    UsdPerSecond,
     UsdPerToken,
     Volts,
     Watts,
@@ -22,6 +23,7 @@ from codesign.core.record import Record
 from codesign.cost.energy import EnergyBill
 from codesign.cost.latency import TimeBill
 from codesign.cost.limits import Limits
+from codesign.cost.money import CarbonBill, MoneyBill
 from codesign.cost.residency import Memory
 from codesign.hardware.silicon import Silicon
 
@@ -30,6 +32,7 @@ class EnergyPerToken(Record):
     """Joules per output token at the chip boundary, by component."""
 
     compute: JoulesPerToken
+    converter: JoulesPerToken
     vector: JoulesPerToken
     sram: JoulesPerToken
     dram: JoulesPerToken
@@ -43,7 +46,8 @@ class Breakdown(Record):
     """Where joules and seconds go; decode and prefill shares sum to the whole.
 
     ``energy`` is per output token; ``step_seconds`` the mean step; the decode
-    step alone and the step that prefills one prompt stand beside it.
+    step alone and the step that prefills one prompt stand beside it. ``usd`` and
+    ``carbon`` are per second of work and chip.
     """
 
     energy: EnergyPerToken
@@ -54,6 +58,8 @@ class Breakdown(Record):
     prompt_seconds: TimeBill
     decode_joules: EnergyBill
     prompt_joules: EnergyBill
+    usd: MoneyBill
+    carbon: CarbonBill
 
 
 class Cost(Record):
@@ -62,7 +68,9 @@ class Cost(Record):
     ``time_per_output_token`` is the mean time between a sequence's tokens,
     prefill interference included; ``inter_token_latency`` the median;
     ``tokens_per_step`` more than 1 where a draft model guesses tokens.
-    ``power`` is the mean per chip, ``chip_power_limit`` what it may draw.
+    ``power`` is the mean per chip at work. Where utilisation is below one, energy,
+    dollars and carbon per token carry their share of the idle hours, and
+    ``usd_per_second`` is per chip and second of work.
     """
 
     time_to_first_token: Seconds
@@ -83,6 +91,7 @@ class Cost(Record):
     decode_voltage: Volts
     prefill_voltage: Volts
     usd_per_token: UsdPerToken
+    usd_per_second: UsdPerSecond
     carbon_per_token: KgCo2ePerToken
     batch: Count
     max_batch: Count

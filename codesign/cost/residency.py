@@ -4,10 +4,11 @@ Design -> bytes of weights and KV per chip, resident shares, memory use.
 """
 
 import jax.numpy as jnp
+from jax import Array
 
 from codesign.core.quantities import Bytes, Count, Fraction, Tokens
 from codesign.core.record import Record
-from codesign.core.smooth import Sharpness, smooth_min
+from codesign.core.smooth import Sharpness, smooth_max, smooth_min
 from codesign.hardware.chip import Chip
 from codesign.hardware.silicon import Silicon
 from codesign.model.formats import stored_share
@@ -17,11 +18,15 @@ from codesign.operators.attention import linear_bits
 from codesign.serving.design import Design
 from codesign.serving.load import Load, num_replicas
 
+SMALLEST_SHARE = 1e-9  # keeps ratios finite where a store holds everything
 CACHE_STEEPNESS = 8.0  # how sharply a cyclic scan larger than a cache misses
 
 
 class Memory(Record):
-    """Bytes per chip, and what of them is served from on-chip memory."""
+    """Bytes per chip, and what of them is served from on-chip memory.
+
+    ``store_residency`` is the part of ``weight_residency`` that a store holds.
+    """
 
     weight_bytes: Bytes
     kv_bytes_per_sequence: Bytes
@@ -30,6 +35,7 @@ class Memory(Record):
     available: Bytes
     max_batch: Count
     weight_residency: Fraction
+    store_residency: Fraction
     kv_residency: Fraction
 
 
@@ -94,7 +100,7 @@ def memory(
     """Memory that a deployment uses at its peak, and the largest batch.
 
     KV(peak) = B kv(context) (1 + 3 cv / sqrt(B)), whole blocks of tokens;
-    available = f (DRAM + exclusive SRAM);
+    available = f (DRAM + exclusive SRAM) + weights in the store;
     resident share phi = min(1, S / wanted) for managed SRAM, and
     1 / (1 + (wanted / S)^8) for a cache, where a larger cyclic scan hits nothing.
     A draft model has weights and KV of its own beside those of the model.
@@ -113,11 +119,17 @@ def memory(
     managed = chip.style.managed_fraction
     sram = chip.sram
     exclusive = managed * sram.capacity * (sram.weight_fraction + sram.kv_fraction)
+    stored = store_share(chip, weights, sharpness=sharpness)
     available = design.stack.memory_fraction * built.dram_capacity + exclusive
+    available = available + stored * weights
     room = jnp.maximum(available - weights, 0.0) / each
     spread = 3 * load.context_variation
     root = jnp.sqrt(spread**2 + 4 * room) - spread
     replicas = num_replicas(design.system, deployment)
+    loose = jnp.maximum(1 - stored, SMALLEST_SHARE)
+    resident = resident_share(
+        chip, loose * weights, fraction=sram.weight_fraction, sharpness=sharpness
+    )
     return Memory(
         weight_bytes=weights,
         kv_bytes_per_sequence=mean,
@@ -125,9 +137,8 @@ def memory(
         used=weights + peak,
         available=available,
         max_batch=replicas * (root / 2) ** 2,
-        weight_residency=resident_share(
-            chip, weights, fraction=sram.weight_fraction, sharpness=sharpness
-        ),
+        weight_residency=stored + (1 - stored) * resident,
+        store_residency=stored,
         kv_residency=resident_share(
             chip, mean * sequences, fraction=sram.kv_fraction, sharpness=sharpness
         ),
@@ -149,6 +160,12 @@ def _held(
         peak,
         mean,
     )
+
+
+def store_share(chip: Chip, wanted: Bytes, *, sharpness: Sharpness) -> Array:
+    """Share of the weights that the cells of a store hold, min(1, S / wanted)."""
+    ratio = chip.store.capacity / wanted
+    return ratio / smooth_max(1.0, ratio, sharpness=sharpness)
 
 
 def resident_share(

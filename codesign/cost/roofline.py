@@ -5,12 +5,13 @@ Work of the rows x rates of the chip -> seconds by row and resource.
 
 import jax.numpy as jnp
 
-from codesign.core.quantities import Bytes, Count, Seconds
+from codesign.core.quantities import Bytes, Count, Fraction, Seconds
 from codesign.core.record import Record
 from codesign.core.smooth import Sharpness, safe_ratio, saturate, smooth_max, smooth_min
 from codesign.cost.precision import RowFormats
 from codesign.cost.residency import Memory
 from codesign.hardware.silicon import Silicon
+from codesign.hardware.store import num_inputs
 from codesign.hardware.voltage import OperatingPoint
 from codesign.operators.phases import KINDS, Step
 from codesign.operators.table import Tiles, Work, kind_column, work
@@ -21,13 +22,15 @@ SMALLEST_SHARE = 1e-9  # keeps the smooth minimum positive
 
 
 class Traffic(Record):
-    """Work of every row and where its bytes come from."""
+    """Work of every row, where its bytes come from, and its share done in cells."""
 
     work: Work
     dram_bytes: Bytes
     hot_dram_bytes: Bytes
     resident_bytes: Bytes
+    store_bytes: Bytes
     tile_bytes: Bytes
+    in_place: Fraction
 
 
 class OperatorTime(Record):
@@ -48,7 +51,8 @@ def traffic(
     """Bytes of every row by memory level.
 
     dram = (1 - phi_w) weights + (1 - phi_kv) cache + (1 - phi_a) activations
-    + extra;  resident = the other shares;  tile = macs b (2 / T)
+    + extra;  resident = the other shares, less what a store serves, whose bytes
+    move only where it is read;  tile = macs b (2 / T)
 
     phi_a = min(1, S_a / (2 n d x 2 bytes)): input and output of one layer
 
@@ -77,13 +81,16 @@ def traffic(
         + (1 - kept) * done.extra_bytes
     )
     operand = step.table.activation_bits / 8
+    stored, cells = memory.store_residency, chip.store.in_place_fraction
     return Traffic(
         work=done,
         dram_bytes=weight_miss * done.weight_bytes + others,
         hot_dram_bytes=weight_miss * done.hot_weight_bytes + others,
-        resident_bytes=memory.weight_residency * done.weight_bytes
+        resident_bytes=(memory.weight_residency - stored) * done.weight_bytes
         + memory.kv_residency * done.cache_bytes
         + kept * (done.activation_bytes + done.extra_bytes),
+        store_bytes=(1 - cells) * stored * done.weight_bytes,
+        in_place=cells * stored * kind_column(KINDS, "weight"),
         tile_bytes=2 * done.macs * operand / chip.style.tile_cols,
     )
 
@@ -100,23 +107,32 @@ def operator_times(
 ) -> OperatorTime:
     """Seconds of every row, all its executions together.
 
-    t = x_format max(F / (eta_c F_peak), D / (eta_m BW), S / (eta_s BW_s), V / F_v)
+    t = x_format max((1 - p) F / (eta_c F_peak) + p t_cells, D / (eta_m BW),
+                     S / (eta_s BW_s) + R / (eta_s BW_r), V / F_v)
         + messages (alpha + hops tau) + bytes / (eta_l BW_l) + launches t_0
+
+    t_cells = count M n_in cols_per_adc t_conversion for the share p of products
+    that form in the cells of a store; R are bytes that are read from one.
 
     Assumes: transfers overlap arithmetic within an operator; collectives and
     launches do not. Executed MACs include padding; the busiest expert rank
-    counts.
+    counts. All arrays of an operator work at once, those of other layers wait.
     Source: Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009.
     """
     stack, done = design.stack, traffic.work
     clock, factor = point.clock_factor, formats.time_factor
     peak = stack.compute_efficiency * built.peak_compute * clock
-    compute = 2 * done.hot_macs / (peak * formats.rate)
+    placed = traffic.in_place
+    digital = (1 - placed) * 2 * done.hot_macs / (peak * formats.rate)
+    compute = digital + placed * _cell_time(design, step) / clock
     dram = safe_ratio(
         traffic.hot_dram_bytes, stack.dram_efficiency * built.dram_bandwidth
     )
     sram = (traffic.resident_bytes + traffic.tile_bytes) / (
         stack.sram_efficiency * built.sram_bandwidth * clock
+    )
+    sram = sram + safe_ratio(
+        traffic.store_bytes, stack.sram_efficiency * built.store_bandwidth * clock
     )
     vector = done.vector_flops / (built.vector_compute * clock)
     roofline = factor * smooth_max(compute, dram, sram, vector, sharpness=sharpness)
@@ -134,6 +150,14 @@ def operator_times(
         roofline=roofline,
         launch=launch / clock,
     )
+
+
+def _cell_time(design: Design, step: Step) -> Seconds:
+    """Seconds of every row if all its weights stood in cells that multiply."""
+    arrays, table = design.chip.store.arrays, step.table
+    turn = arrays.cols_per_adc * arrays.conversion_time
+    slices = num_inputs(arrays, activation=table.activation_bits)
+    return table.count * table.rows * slices * turn
 
 
 def _present(done: Work) -> Count:

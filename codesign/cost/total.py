@@ -20,13 +20,15 @@ from codesign.cost.energy import EnergyBill
 from codesign.cost.limits import limits
 from codesign.cost.load import queue_time
 from codesign.cost.money import (
-    carbon_per_second,
+    CarbonBill,
+    MoneyBill,
+    carbon_bill,
+    money_bill,
     server_power,
-    usd_per_second,
 )
 from codesign.cost.record import Breakdown, Cost, EnergyPerToken
 from codesign.cost.residency import Memory, memory
-from codesign.cost.step import StepCost, StepWork, step_cost, step_work
+from codesign.cost.step import StepCost, StepWork, step_cost, step_work, total
 from codesign.hardware.silicon import Silicon, silicon
 from codesign.serving.design import Design
 from codesign.serving.load import (
@@ -195,8 +197,11 @@ def assemble(design: Design, ready: Prepared, *, sharpness: Sharpness = None) ->
     replicas = num_replicas(design.system, design.deployment)
     mean = mean_step(kinds, share)
     step = mean.duration
-    idle = (1 - load.duty) * (built.static_power + built.memory_power)
+    resting = built.static_power + built.memory_power
+    idle = (1 - load.duty) * resting
     power = load.duty * mean.energy / step + idle
+    unused = 1 / design.technology.datacenter.utilization - 1
+    drawn = power + unused * resting
     batch = load.sequences * load.duty * replicas
     per_output = step / load.advance
     throughput = batch / per_output
@@ -211,7 +216,10 @@ def assemble(design: Design, ready: Prepared, *, sharpness: Sharpness = None) ->
     )
     first = waiting + prefill
     plug = server_power(design, power)
-    facility = plug * design.technology.datacenter.power_usage_effectiveness
+    taken = plug + unused * server_power(design, resting)
+    effectiveness = design.technology.datacenter.power_usage_effectiveness
+    usd = money_bill(design, built, power=drawn, plug=taken, sharpness=sharpness)
+    carbon = carbon_bill(design, built, plug=taken)
     hottest = smooth_max(kinds.mixed.power, kinds.prompt.power, sharpness=sharpness)
     flip = 1 / (1 + jnp.exp(-MEDIAN_STEEPNESS * (share - 0.5)))
     return Cost(
@@ -221,20 +229,20 @@ def assemble(design: Design, ready: Prepared, *, sharpness: Sharpness = None) ->
         tokens_per_step=load.advance,
         request_latency=first + (request.output_length - 1) * per_output,
         throughput=throughput,
-        energy_per_token=power * per_token,
-        energy_per_token_server=plug * per_token,
-        energy_per_token_facility=facility * per_token,
-        energy_per_request=power * per_token * request.output_length,
+        energy_per_token=drawn * per_token,
+        energy_per_token_server=taken * per_token,
+        energy_per_token_facility=taken * effectiveness * per_token,
+        energy_per_request=drawn * per_token * request.output_length,
         power=power,
         power_server=plug,
-        power_facility=facility,
+        power_facility=plug * effectiveness,
         decode_power=kinds.decode.power,
         prefill_power=hottest,
         decode_voltage=jnp.asarray(design.deployment.decode_voltage),
         prefill_voltage=jnp.asarray(design.deployment.prefill_voltage),
-        usd_per_token=per_token
-        * usd_per_second(design, built, power=power, sharpness=sharpness),
-        carbon_per_token=per_token * carbon_per_second(design, built, power=power),
+        usd_per_token=per_token * total(usd),
+        usd_per_second=total(usd),
+        carbon_per_token=per_token * total(carbon),
         batch=batch,
         max_batch=held.max_batch,
         queue_time=waiting,
@@ -244,7 +252,8 @@ def assemble(design: Design, ready: Prepared, *, sharpness: Sharpness = None) ->
             kinds,
             mean,
             per_step=load.duty * chips / (batch * load.advance),
-            idle=idle * per_token,
+            idle=(idle + unused * resting) * per_token,
+            money=(usd, carbon),
         ),
         chip=built,
         limits=limits(
@@ -259,7 +268,12 @@ def assemble(design: Design, ready: Prepared, *, sharpness: Sharpness = None) ->
 
 
 def _breakdown(
-    kinds: StepCosts, mean: StepCost, *, per_step: Scalar, idle: JoulesPerToken
+    kinds: StepCosts,
+    mean: StepCost,
+    *,
+    per_step: Scalar,
+    idle: JoulesPerToken,
+    money: tuple[MoneyBill, CarbonBill],
 ) -> Breakdown:
     joules = jax.tree.map(lambda leaf: leaf * per_step, mean.joules)
     joules = joules.replace(static=joules.static + idle)
@@ -274,4 +288,6 @@ def _breakdown(
         prompt_seconds=kinds.prompt.seconds,
         decode_joules=kinds.decode.joules,
         prompt_joules=kinds.prompt.joules,
+        usd=money[0],
+        carbon=money[1],
     )

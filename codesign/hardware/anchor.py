@@ -10,7 +10,12 @@ from jax import Array
 from codesign.core.quantities import JoulesPerMac, Scalar
 from codesign.core.solve import bisect
 from codesign.hardware.chip import Anchor, Chip, Published
-from codesign.hardware.silicon import Silicon, silicon, sram_bandwidth_limit
+from codesign.hardware.silicon import (
+    Silicon,
+    power_density_limit,
+    silicon,
+    sram_bandwidth_limit,
+)
 from codesign.hardware.voltage import operating_point
 from codesign.technology.constants import Technology
 
@@ -51,7 +56,7 @@ def anchor_chip(chip: Chip, published: Published, *, technology: Technology) -> 
         sram_bandwidth=jnp.maximum(0.0, _residual(chip.sram.bandwidth, limit)),
         shoreline=jnp.maximum(0.0, jnp.log(sized.edge_used / sized.edge_available)),
         power_density=jnp.maximum(
-            0.0, jnp.log(chip.tdp / sized.area / technology.fab.max_power_density)
+            0.0, jnp.log(chip.tdp / sized.area / power_density_limit(chip, technology))
         ),
         price=_residual(published.price, sized.price),
     )

@@ -1,12 +1,13 @@
 """What would we build? The parameters of a chip and of the system around it.
 
-A chip is what a designer chooses (``compute``, ``sram``, ``dram``, ``link``,
-``node``, ``voltage``, ``tdp``) plus two sets of constants: its ``style`` of
-architecture and, for a chip that exists, the ``anchor`` of log-residuals
-between what the equations derive and what was published or measured.
+A chip is what a designer chooses (``compute``, ``sram``, ``store``, ``dram``,
+``link``, ``program``, ``node``, ``voltage``, ``tdp``) plus two sets of constants:
+its ``style`` of architecture and, for a chip that exists, the ``anchor`` of
+log-residuals between what the equations derive and what was published or measured.
 """
 
 from codesign.core.quantities import (
+    Bits,
     Bytes,
     BytesPerSecond,
     Count,
@@ -16,10 +17,13 @@ from codesign.core.quantities import (
     JoulesPerByte,
     JoulesPerMac,
     Macs,
+    MacsPerByte,
     Meters,
     PerSecond,
     Seconds,
     SquareMeters,
+    SquareMetersPerByte,
+    SquareMetersPerMac,
     Usd,
     UsdPerByte,
     Volts,
@@ -98,8 +102,61 @@ class Sram(Record):
     kv_fraction: Fraction
 
 
+class Arrays(Record):
+    """Arrays of cells that multiply where the weights stand, and their converters.
+
+    Inputs enter through DACs, bit slices of ``input_bits`` one after another; the sum
+    over the ``rows`` of a column is digitised by an ADC of ``adc_bits`` that
+    ``cols_per_adc`` columns share in turn. A byte of weights takes ``cells_per_byte``
+    cells of 8 / cells_per_byte bits. Converters are those of ``reference_node``; their
+    energy and area grow with node ** node_exponent. One conversion takes adc_energy +
+    adc_level_energy 2**adc_bits, driving one cell takes dac_energy. A sum of n
+    products needs ``sum_fraction`` log2(n) bits beyond those of a single product.
+    """
+
+    cells_per_byte: MacsPerByte
+    rows: Count
+    cols_per_adc: Count
+    input_bits: Bits
+    adc_bits: Bits
+    sum_fraction: Fraction
+    conversion_time: Seconds
+    cell_energy: JoulesPerMac
+    adc_energy: JoulesPerMac
+    adc_level_energy: JoulesPerMac
+    dac_energy: JoulesPerMac
+    adc_area: SquareMetersPerMac
+    dac_area: SquareMetersPerMac
+    reference_node: Meters
+    node_exponent: Factor
+
+
+class Store(Record):
+    """Cells on the die that keep weights and nothing else; capacity 0 where none.
+
+    ``in_place_fraction`` is 1 where products form in the cells (``arrays``) and 0
+    where cells are read like a memory. What is written is written anew every
+    ``rewrite_time``; ``fixed_fraction`` is 1 where it can never be, so that the chip
+    ends with its model. ``cell_area`` is at N7.
+    """
+
+    capacity: Bytes
+    cell_area: SquareMetersPerByte
+    read_energy: JoulesPerByte
+    write_energy: JoulesPerByte
+    rewrite_time: Seconds
+    fixed_fraction: Fraction
+    in_place_fraction: Fraction
+    arrays: Arrays
+
+
 class Dram(Record):
-    """Off-chip memory: stacks (or channels) of one generation."""
+    """Off-chip memory: stacks (or channels) of one generation.
+
+    ``footprint`` is what a stack covers of the die below it, 0 beside the die;
+    ``cooling_factor`` is the power density that a die may have with this memory
+    over that of a die under its own cooler.
+    """
 
     stacks: Count
     stack_capacity: Bytes
@@ -110,6 +167,8 @@ class Dram(Record):
     price: UsdPerByte
     phy_area: SquareMeters
     edge: Meters
+    footprint: SquareMeters
+    cooling_factor: Factor
 
 
 class Link(Record):
@@ -118,6 +177,21 @@ class Link(Record):
     bandwidth: BytesPerSecond
     energy: JoulesPerByte
     hop_latency: Seconds
+
+
+class Program(Record):
+    """Who pays for the design, and what a new model costs.
+
+    The owner pays ``design_fraction`` of the design cost of the node beside the
+    price, over ``volume`` chips; 0 where the vendor's margin covers it. A model
+    takes ``mask_fraction`` of a mask set, over the ``model_volume`` chips that run
+    it; 0 where weights are written.
+    """
+
+    design_fraction: Fraction
+    volume: Count
+    mask_fraction: Fraction
+    model_volume: Count
 
 
 class Anchor(Record):
@@ -159,8 +233,10 @@ class Chip(Record):
     dies: Count
     compute: Compute
     sram: Sram
+    store: Store
     dram: Dram
     link: Link
+    program: Program
     style: Style
     anchor: Anchor
 

@@ -19,10 +19,18 @@ from codesign.core.quantities import (
     SquareMeters,
     Usd,
     Watts,
+    WattsPerSquareMeter,
 )
 from codesign.core.record import Record
 from codesign.core.smooth import Sharpness, saturate, smooth_max, smooth_min
 from codesign.hardware.chip import Chip
+from codesign.hardware.store import (
+    converter_energy,
+    rewrite_power,
+    store_area,
+    store_bandwidth,
+    store_energy,
+)
 from codesign.technology.arithmetic import speed
 from codesign.technology.constants import Technology
 from codesign.technology.node import at_node
@@ -31,7 +39,11 @@ DIE_SHARPNESS = 64.0  # of the turn to one die per wafer
 
 
 class Silicon(Record):
-    """A built chip at its operating voltage; powers and energies per package."""
+    """A built chip at its operating voltage; powers and energies per package.
+
+    ``cell_energy`` and ``converter_energy`` are per product of one cell and one
+    input slice; ``model_price`` is what a new model adds to ``price``.
+    """
 
     clock: PerSecond
     peak_compute: FlopPerSecond
@@ -46,6 +58,10 @@ class Silicon(Record):
     dram_energy: JoulesPerByte
     path_energy: JoulesPerByte
     resident_energy: JoulesPerByte
+    store_bandwidth: BytesPerSecond
+    store_energy: JoulesPerByte
+    cell_energy: JoulesPerMac
+    converter_energy: JoulesPerMac
     static_power: Watts
     active_power: Watts
     memory_power: Watts
@@ -53,11 +69,13 @@ class Silicon(Record):
     die_area: SquareMeters
     compute_area: SquareMeters
     sram_area: SquareMeters
+    store_area: SquareMeters
     phy_area: SquareMeters
     edge_used: Meters
     edge_available: Meters
     yield_fraction: Fraction
     price: Usd
+    model_price: Usd
     carbon: KgCo2e
 
 
@@ -98,6 +116,10 @@ def silicon(
         dram_energy=chip.dram.device_energy,
         path_energy=style.path_energy * voltage_factor,
         resident_energy=resident_energy(chip, technology, area=area) * voltage_factor,
+        store_bandwidth=store_bandwidth(chip, technology, clock=clock),
+        store_energy=store_energy(chip, technology, area=area) * voltage_factor,
+        cell_energy=chip.store.arrays.cell_energy,
+        converter_energy=converter_energy(chip),
         static_power=jnp.exp(anchor.static_power)
         * static_power(chip, technology, area=area),
         active_power=style.active_power_density
@@ -105,12 +127,14 @@ def silicon(
         * (chip.voltage / style.reference_voltage) ** 2,
         memory_power=chip.dram.standby_power
         * chip.dram.stacks
-        * chip.dram.stack_capacity,
+        * chip.dram.stack_capacity
+        + rewrite_power(chip),
         area=area,
         die_area=die_area,
         compute_area=parts[0],
         sram_area=parts[1],
         phy_area=parts[2],
+        store_area=parts[3],
         edge_used=edge_used(chip, technology) * jnp.exp(-anchor.shoreline),
         edge_available=2
         * chip.dies
@@ -118,6 +142,7 @@ def silicon(
         yield_fraction=yielded,
         price=jnp.exp(anchor.price)
         * chip_price(chip, technology, area=area, yielded=yielded),
+        model_price=model_price(chip, technology),
         carbon=chip_carbon(chip, technology, area=area, yielded=yielded),
     )
 
@@ -149,12 +174,13 @@ def sram_bandwidth_limit(
 
 def area_parts(
     chip: Chip, technology: Technology
-) -> tuple[SquareMeters, SquareMeters, SquareMeters]:
-    """Area of compute, of SRAM (both with their share of fill) and of the PHYs.
+) -> tuple[SquareMeters, SquareMeters, SquareMeters, SquareMeters]:
+    """Area of compute and SRAM (with their share of fill), PHYs, and a store.
 
     A_mac = spares macs a_mac (1 + x formats + y (sparse rate - 1)) s_logic / eta,
     A_sram = spares S (a_bulk (1 - phi) + a_fast phi) s_sram / eta,
-    A_phy = stacks a_phy + BW_link a_link + dies a_interface
+    A_phy = stacks a_phy + BW_link a_link + dies a_interface,
+    A_store = cells and converters / eta
 
     Assumes: PHY area does not scale with the node; spare units carry their SRAM.
     Source: fit to 20 dies from 28 to 4 nm, docs/theory/area.md.
@@ -181,7 +207,8 @@ def area_parts(
         + chip.dies * style.interface_area
     )
     filled = chip.compute.spare_factor / style.area_efficiency
-    return mac_area * filled, sram_area * filled, phy
+    store = store_area(chip, technology) / style.area_efficiency
+    return mac_area * filled, sram_area * filled, phy, store
 
 
 def static_power(chip: Chip, technology: Technology, *, area: SquareMeters) -> Watts:
@@ -232,6 +259,14 @@ def edge_used(chip: Chip, technology: Technology) -> Meters:
     )
 
 
+def power_density_limit(chip: Chip, technology: Technology) -> WattsPerSquareMeter:
+    """TDP per area that the package can cool, less where heat crosses a memory.
+
+    p = p_max k,  k the cooling factor of the kind of memory.
+    """
+    return technology.fab.max_power_density * chip.dram.cooling_factor
+
+
 def die_yield(
     chip: Chip, technology: Technology, *, die_area: SquareMeters
 ) -> Fraction:
@@ -255,7 +290,7 @@ def chip_price(
     """Selling price: dies, memory, package, test and power delivery over margin.
 
     price = (N_die c_wafer / (n_gross Y) / Y_asm + $_dram C + $_int A_int
-             + $_test + $_W TDP) / (1 - margin)
+             + $_test + $_W TDP) / (1 - margin) + x $_design / volume
 
     Source: docs/theory/money.md; bills of material of H100, B200, MI300X.
     """
@@ -278,7 +313,23 @@ def chip_price(
         + fab.test_price
         + fab.power_delivery_price * chip.tdp
     )
-    return parts / (1 - chip.style.gross_margin)
+    program, nodes = chip.program, technology.nodes
+    design = at_node(nodes, nodes.design_price, node=chip.node)
+    own = program.design_fraction * design / program.volume
+    return parts / (1 - chip.style.gross_margin) + own
+
+
+def model_price(chip: Chip, technology: Technology) -> Usd:
+    """What a new model costs per chip: its share of a mask set over the chips.
+
+    price = x_mask $_masks(node) / N_model
+
+    Assumes: lots of any size cost the same per wafer.
+    Source: docs/theory/money.md; mask sets in configs/technology/nodes.yaml.
+    """
+    program, nodes = chip.program, technology.nodes
+    masks = at_node(nodes, nodes.mask_price, node=chip.node)
+    return program.mask_fraction * masks / program.model_volume
 
 
 def chip_carbon(

@@ -5,17 +5,39 @@ A family is a ``model_type``; each names how its layers, experts and windows
 are written, and which keys its published files leave to the class defaults.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 from codesign.core.errors import InputError
 from codesign.core.paths import nearest, path_units
 from codesign.core.record import as_float64
+from codesign.model.blocks import (
+    deepseek_experts,
+    dense_ffn,
+    every_layer_experts,
+    llama4_experts,
+    mamba_hybrid_ffn,
+    plain_ffn,
+    qwen_experts,
+    unset_ffn,
+)
 from codesign.model.formats import quantized_formats
+from codesign.model.mixers import (
+    alternate_layers,
+    delta_hybrid,
+    every_layer,
+    five_of_six_layers,
+    grouped_attention,
+    latent_attention,
+    lightning_hybrid,
+    mamba_hybrid,
+    no_layer,
+    rotary_layers,
+    upper_layers,
+    windows,
+)
+from codesign.model.reader import ConfigReader, Family, Values
 from codesign.model.transformer import Latent, Recurrent, Transformer
-
-Values = dict[str, float]
 
 DENSE_VALUES: Values = {
     "num_ffn_matrices": 3.0,
@@ -27,6 +49,7 @@ DENSE_VALUES: Values = {
     "num_window_layers": 0.0,
     "window_size": 0.0,
     "chunked_attention": 0.0,
+    "gated_attention": 0.0,
     "latent_fraction": 0.0,
     "weight_bits": 16.0,
     "activation_bits": 16.0,
@@ -40,56 +63,6 @@ DENSE_VALUES: Values = {
     "activation_density": 1.0,
 }
 """A dense grouped-query transformer in 16 bit; tokens 0 means unknown."""
-
-
-class ConfigReader:
-    """Numbers of a config file; remembers every absent or unreadable key."""
-
-    def __init__(self, config: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-        self.config = config
-        self.defaults = defaults
-        self.problems: list[str] = []
-
-    def raw(self, name: str) -> Any:
-        """Value of a key, of its class default, or None."""
-        value = self.config.get(name)
-        return self.defaults.get(name) if value is None else value
-
-    def number(self, *names: str, default: float | None = None) -> float:
-        """First of several keys that is set; noted as missing if none is."""
-        for name in names:
-            value = self.raw(name)
-            if isinstance(value, int | float):
-                return float(value)
-            if value is not None:
-                self.problems.append(f"{name} is {value!r}, not a number")
-                return 1.0
-        if default is None:
-            self.problems.append(f"{' or '.join(names)} is missing")
-            return 1.0
-        return default
-
-    def size(self, *names: str) -> float:
-        """A number that must be positive."""
-        value = self.number(*names)
-        if value > 0:
-            return value
-        self.problems.append(f"{' or '.join(names)} is {value:g}, must be positive")
-        return 1.0
-
-
-Part = Callable[[ConfigReader, Values], Values]
-WindowCount = Callable[[ConfigReader, float], float]
-
-
-@dataclass(frozen=True)
-class Family:
-    """How one ``model_type`` writes its FFN, its attention and its windows."""
-
-    feedforward: Part
-    attention: Part
-    windows: WindowCount
-    defaults: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 def build_transformer(values: Mapping[str, float]) -> Transformer:
@@ -125,7 +98,9 @@ def from_huggingface(
     ``training_tokens`` where quality is asked for, 0 means unknown.
 
     Assumes: the text decoder only. Vision towers, prediction heads for
-    several tokens, biases and norms on Q and K are left out.
+    several tokens, biases and norms on Q and K are left out, and so is which
+        part of the context block-sparse (Phi-3-small) or indexed (GLM-5)
+        attention skips.
     Source: configuration classes of huggingface/transformers.
 
     Example:
@@ -140,11 +115,11 @@ def from_huggingface(
     if model_type not in FAMILIES:
         raise _unknown_type(model_type)
     family = FAMILIES[model_type]
-    reader = ConfigReader(text, family.defaults)
+    reader = ConfigReader(text, defaults=family.defaults, renamed=family.renamed)
     values = _common(reader)
     values |= family.attention(reader, values)
     values |= family.feedforward(reader, values)
-    values |= _windows(reader, values, count=family.windows)
+    values |= windows(reader, values, count=family.windows)
     if reader.problems:
         found = "; ".join(dict.fromkeys(reader.problems))
         raise InputError(f"config.json of a {model_type!r} model: {found}")
@@ -190,209 +165,58 @@ def _common(read: ConfigReader) -> Values:
     }
 
 
-def _grouped_attention(read: ConfigReader, values: Values) -> Values:
-    heads = read.size("num_attention_heads")
-    even = values["hidden_size"] / heads
-    return {
-        "num_heads": heads,
-        "num_kv_heads": read.number("num_key_value_heads", default=heads),
-        "head_size": read.number("head_dim", "attention_head_dim", default=even),
-    }
-
-
-def _latent_attention(read: ConfigReader, values: Values) -> Values:
-    nope, rope = read.number("qk_nope_head_dim"), read.number("qk_rope_head_dim")
-    return {
-        **_grouped_attention(read, values),
-        "head_size": nope + rope,
-        "latent_fraction": 1.0,
-        "latent.query_rank": read.number("q_lora_rank", default=0.0),
-        "latent.kv_rank": read.number("kv_lora_rank"),
-        "latent.rope_size": rope,
-        "latent.nope_size": nope,
-        "latent.value_size": read.number("v_head_dim"),
-    }
-
-
-def _hybrid_attention(read: ConfigReader, values: Values) -> Values:
-    """Nemotron-H: a pattern of single blocks, M Mamba-2, * attention, - FFN."""
-    pattern = _pattern(read)
-    heads = read.size("mamba_num_heads")
-    mixers = pattern.count("M") + pattern.count("*")
-    return {
-        **_grouped_attention(read, values),
-        "num_layers": float(mixers),
-        "recurrent.num_layers": float(pattern.count("M")),
-        "recurrent.inner_size": heads * read.number("mamba_head_dim"),
-        "recurrent.state_size": read.number("ssm_state_size"),
-        "recurrent.num_groups": read.number("n_groups"),
-        "recurrent.num_heads": heads,
-        "recurrent.conv_size": read.number("conv_kernel"),
-    }
-
-
-def _pattern(read: ConfigReader) -> str:
-    pattern = read.raw("hybrid_override_pattern")
-    if not isinstance(pattern, str):
-        read.problems.append("hybrid_override_pattern is missing")
-        return ""
-    published = read.number("num_hidden_layers", default=float(len(pattern)))
-    if unknown := sorted(set(pattern) - set("M*-E")):
-        read.problems.append(f"hybrid_override_pattern has unknown blocks {unknown}")
-    if len(pattern) != published:
-        read.problems.append(
-            f"hybrid_override_pattern has {len(pattern)} blocks, "
-            f"num_hidden_layers says {published:g}"
-        )
-    return pattern
-
-
-def _dense_ffn(read: ConfigReader, _: Values) -> Values:
-    return {"ffn_size": read.size("intermediate_size")}
-
-
-def _plain_ffn(read: ConfigReader, _: Values) -> Values:
-    return {"ffn_size": read.size("intermediate_size"), "num_ffn_matrices": 2.0}
-
-
-def _hybrid_ffn(read: ConfigReader, _: Values) -> Values:
-    pattern = _pattern(read)
-    dense, sparse = pattern.count("-"), pattern.count("E")
-    values = {"num_ffn_matrices": 2.0, "num_ffn_layers": float(dense + sparse)}
-    if dense:
-        values["ffn_size"] = read.size("intermediate_size")
-    if sparse:
-        values |= _experts(read, dense=dense, size="moe_intermediate_size")
-        values["shared_size"] = read.number("moe_shared_expert_intermediate_size")
-    return values
-
-
-def _experts(read: ConfigReader, *, dense: float, size: str) -> Values:
-    return {
-        "num_dense_layers": float(dense),
-        "num_experts": read.size(
-            "num_experts", "num_local_experts", "n_routed_experts"
-        ),
-        "num_active_experts": read.number("num_experts_per_tok", "experts_per_token"),
-        "expert_size": read.size(size),
-    }
-
-
-def _every_layer_experts(read: ConfigReader, _: Values) -> Values:
-    return _experts(read, dense=0.0, size="intermediate_size")
-
-
-def _qwen_experts(read: ConfigReader, values: Values) -> Values:
-    step = max(int(read.number("decoder_sparse_step", default=1.0)), 1)
-    dense_only: list[int] = read.raw("mlp_only_layers") or []
-    layers = range(int(values["num_layers"]))
-    dense = sum((i + 1) % step != 0 or i in dense_only for i in layers)
-    experts = _experts(read, dense=dense, size="moe_intermediate_size")
-    experts["shared_size"] = read.number("shared_expert_intermediate_size", default=0.0)
-    return experts | (_dense_ffn(read, values) if dense else {})
-
-
-def _deepseek_experts(read: ConfigReader, values: Values) -> Values:
-    first = read.number("first_k_dense_replace")
-    step = max(int(read.number("moe_layer_freq", default=1.0)), 1)
-    layers = range(int(values["num_layers"]))
-    dense = sum(i < first or i % step != 0 for i in layers)
-    experts = _experts(read, dense=dense, size="moe_intermediate_size")
-    num_shared = read.number("n_shared_experts", default=0.0)
-    experts["shared_size"] = num_shared * experts["expert_size"]
-    return experts | (_dense_ffn(read, values) if dense else {})
-
-
-def _llama4_experts(read: ConfigReader, values: Values) -> Values:
-    step = max(int(read.number("interleave_moe_layer_step", default=1.0)), 1)
-    dense = values["num_layers"] - int(values["num_layers"]) // step
-    experts = _experts(read, dense=dense, size="intermediate_size")
-    experts["shared_size"] = experts["expert_size"]
-    if dense:
-        experts["ffn_size"] = read.number("intermediate_size_mlp")
-    return experts
-
-
-def _windows(read: ConfigReader, values: Values, *, count: WindowCount) -> Values:
-    """Windowed layers by ``layer_types`` where given, else the family's rule."""
-    size = read.number("sliding_window", "attention_chunk_size", default=0.0)
-    if not size or read.raw("use_sliding_window") is False:
-        return {}
-    kinds = read.raw("layer_types")
-    if kinds:
-        windowed = sum(k in ("sliding_attention", "chunked_attention") for k in kinds)
-    else:
-        windowed = count(read, values["num_layers"])
-    if not windowed:
-        return {}
-    return {
-        "num_window_layers": float(windowed),
-        "window_size": size,
-        "chunked_attention": float(bool(read.raw("attention_chunk_size"))),
-    }
-
-
-def _no_layer(_: ConfigReader, __: float) -> float:
-    return 0.0
-
-
-def _every_layer(_: ConfigReader, layers: float) -> float:
-    return layers
-
-
-def _alternate_layers(_: ConfigReader, layers: float) -> float:
-    return float((int(layers) + 1) // 2)
-
-
-def _upper_layers(read: ConfigReader, layers: float) -> float:
-    """Qwen: the layers from ``max_window_layers`` on."""
-    return max(layers - read.number("max_window_layers", default=layers), 0.0)
-
-
-def _five_of_six_layers(read: ConfigReader, layers: float) -> float:
-    """Gemma 3: one global layer after every five local ones."""
-    period = read.number("sliding_window_pattern", default=6.0)
-    return layers - layers // period
-
-
-def _rotary_layers(read: ConfigReader, layers: float) -> float:
-    """Llama 4: chunked attention in all but every fourth layer."""
-    flags = read.raw("no_rope_layers")
-    if flags:
-        return float(sum(flags))
-    return layers - layers // read.number("no_rope_layer_interval", default=4.0)
-
-
 _TIED = {"tie_word_embeddings": True}
 _GEMMA_3 = {"vocab_size": 262208, "head_dim": 256, **_TIED}
+_EVERY_FOURTH = {"full_attention_interval": 4, "attn_output_gate": True}
+_GPT_J = {
+    "hidden_size": "n_embd",
+    "num_hidden_layers": "n_layer",
+    "num_attention_heads": "n_head",
+    "intermediate_size": "n_inner",
+}
+_PHI_3_SMALL = {"intermediate_size": "ff_intermediate_size"}
 
-_DENSE = Family(_dense_ffn, _grouped_attention, _no_layer)
-_QWEN = Family(_dense_ffn, _grouped_attention, _upper_layers)
-_MISTRAL = Family(_dense_ffn, _grouped_attention, _every_layer)
-_GEMMA_TEXT = Family(_dense_ffn, _grouped_attention, _five_of_six_layers, _GEMMA_3)
-_QWEN_MOE = Family(_qwen_experts, _grouped_attention, _upper_layers)
-_DEEPSEEK = Family(_deepseek_experts, _latent_attention, _no_layer)
+_DENSE = Family(dense_ffn, grouped_attention, no_layer)
+_QWEN = Family(dense_ffn, grouped_attention, upper_layers)
+_MISTRAL = Family(dense_ffn, grouped_attention, every_layer)
+_GEMMA_TEXT = Family(dense_ffn, grouped_attention, five_of_six_layers, _GEMMA_3)
+_QWEN_MOE = Family(qwen_experts, grouped_attention, upper_layers)
+_QWEN_HYBRID = Family(qwen_experts, delta_hybrid, no_layer, _EVERY_FOURTH)
+_MINIMAX = Family(every_layer_experts, lightning_hybrid, no_layer)
+_DEEPSEEK = Family(deepseek_experts, latent_attention, no_layer)
 
 FAMILIES: dict[str, Family] = {
     "llama": _DENSE,
+    "glm4": _DENSE,
     "mistral": _MISTRAL,
     "phi3": _MISTRAL,
-    "starcoder2": Family(_plain_ffn, _grouped_attention, _every_layer, _TIED),
+    "phi3small": Family(
+        dense_ffn, grouped_attention, no_layer, _TIED, renamed=_PHI_3_SMALL
+    ),
+    "gptj": Family(unset_ffn, grouped_attention, no_layer, renamed=_GPT_J),
+    "nemotron": Family(plain_ffn, grouped_attention, no_layer),
+    "starcoder2": Family(plain_ffn, grouped_attention, every_layer, _TIED),
     "qwen2": _QWEN,
     "qwen3": _QWEN,
-    "gemma": Family(_dense_ffn, _grouped_attention, _no_layer, _TIED),
-    "gemma2": Family(_dense_ffn, _grouped_attention, _alternate_layers, _TIED),
+    "gemma": Family(dense_ffn, grouped_attention, no_layer, _TIED),
+    "gemma2": Family(dense_ffn, grouped_attention, alternate_layers, _TIED),
     "gemma3_text": _GEMMA_TEXT,
-    "mixtral": Family(_every_layer_experts, _grouped_attention, _every_layer),
-    "minimax_m2": Family(_every_layer_experts, _grouped_attention, _no_layer),
-    "gpt_oss": Family(_every_layer_experts, _grouped_attention, _alternate_layers),
+    "mixtral": Family(every_layer_experts, grouped_attention, every_layer),
+    "minimax": _MINIMAX,
+    "minimax_text_01": _MINIMAX,
+    "minimax_m2": Family(every_layer_experts, grouped_attention, no_layer),
+    "gpt_oss": Family(every_layer_experts, grouped_attention, alternate_layers),
     "qwen2_moe": _QWEN_MOE,
     "qwen3_moe": _QWEN_MOE,
-    "glm4_moe": Family(_deepseek_experts, _grouped_attention, _no_layer),
+    "qwen3_next": _QWEN_HYBRID,
+    "qwen3_5_text": Family(dense_ffn, delta_hybrid, no_layer, _EVERY_FOURTH),
+    "qwen3_5_moe_text": _QWEN_HYBRID,
+    "glm4_moe": Family(deepseek_experts, grouped_attention, no_layer),
+    "glm4_moe_lite": _DEEPSEEK,
     "deepseek_v2": _DEEPSEEK,
     "deepseek_v3": _DEEPSEEK,
     "kimi_k2": _DEEPSEEK,
     "glm_moe_dsa": _DEEPSEEK,
-    "llama4_text": Family(_llama4_experts, _grouped_attention, _rotary_layers),
-    "nemotron_h": Family(_hybrid_ffn, _hybrid_attention, _no_layer),
+    "llama4_text": Family(llama4_experts, grouped_attention, rotary_layers),
+    "nemotron_h": Family(mamba_hybrid_ffn, mamba_hybrid, no_layer),
 }

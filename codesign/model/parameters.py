@@ -71,9 +71,11 @@ def num_dense_ffn_layers(model: Transformer) -> Array:
 def grouped_attention_parameters(model: Transformer) -> Array:
     """Weights of one grouped-query attention: Q, K, V and output projection.
 
-    d * d_head * (2 H + 2 H_kv); biases are left out (below 0.03 %).
+    d * d_head * ((2 + g) H + 2 H_kv), g = 1 with an output gate; biases are left
+    out (below 0.03 %).
     """
-    heads = model.num_heads + model.num_kv_heads
+    gated = model.num_heads * (1 + model.gated_attention / 2)
+    heads = gated + model.num_kv_heads
     return jnp.asarray(2.0 * model.hidden_size * model.head_size * heads)
 
 

@@ -38,7 +38,8 @@ class Transformer(Record):
     ``num_active_experts`` run per token, beside a shared FFN of
     ``shared_size``. ``num_ffn_layers`` of ``num_layers`` have an FFN at all.
     ``chunked_attention`` is 1 where windows are fixed chunks of the context, as
-    in Llama 4, and 0 where they slide.
+    in Llama 4, and 0 where they slide. ``gated_attention`` is 1 where a further
+    projection gates the output of grouped attention, as in Qwen3-Next.
     ``latent_fraction`` is 1 for latent attention and 0 otherwise. Formats:
     ``weight_bits`` of linear layers (not below ``min_attention_bits`` in
     attention), ``head_bits`` of embedding, head, router and norms. Of the weights of
@@ -65,6 +66,7 @@ class Transformer(Record):
     num_window_layers: Count
     window_size: Tokens
     chunked_attention: Fraction
+    gated_attention: Fraction
     latent_fraction: Fraction
     latent: Latent
     recurrent: Recurrent

@@ -15,16 +15,16 @@ from codesign.operators.table import Row, RowKind, row
 
 QKV = RowKind("qkv projection", weight=1)
 OUTPUT = RowKind("output projection", weight=1)
-DECODE = RowKind("decode attention", cache=1, kernels=3)
-DECODE_WINDOW = RowKind("decode attention, window", cache=1, kernels=3)
-PREFILL = RowKind("prefill attention", cache=1, kernels=3)
-PREFILL_WINDOW = RowKind("prefill attention, window", cache=1, kernels=3)
+DECODE = RowKind("decode attention", cache=1, attends=1, kernels=3)
+DECODE_WINDOW = RowKind("decode attention, window", cache=1, attends=1, kernels=3)
+PREFILL = RowKind("prefill attention", cache=1, attends=1, kernels=3)
+PREFILL_WINDOW = RowKind("prefill attention, window", cache=1, attends=1, kernels=3)
 LATENT_DOWN = RowKind("latent down projection", weight=1)
 LATENT_QUERY = RowKind("latent query projection", weight=1)
 LATENT_ABSORB = RowKind("latent key and value projection", weight=1)
 LATENT_OUTPUT = RowKind("latent output projection", weight=1)
-LATENT_DECODE = RowKind("latent decode attention", cache=1, kernels=3)
-LATENT_PREFILL = RowKind("latent prefill attention", cache=1, kernels=3)
+LATENT_DECODE = RowKind("latent decode attention", cache=1, attends=1, kernels=3)
+LATENT_PREFILL = RowKind("latent prefill attention", cache=1, attends=1, kernels=3)
 
 SOFTMAX_FLOPS = 5.0  # scale, subtract the maximum, exponentiate, add, divide
 
@@ -65,9 +65,8 @@ def _grouped(model: Transformer, shard: Shard) -> list[Row]:
     heads = model.num_heads / shard.tensor
     query, cached = heads * model.head_size, 2 * shard.kv_heads * model.head_size
     projection = _projection(model, shard)
-    qkv = row(
-        QKV, count=layers, cols=query + cached, inner=model.hidden_size, **projection
-    )
+    projected = query * (1 + model.gated_attention) + cached
+    qkv = row(QKV, count=layers, cols=projected, inner=model.hidden_size, **projection)
     output = row(
         OUTPUT, count=layers, cols=model.hidden_size, inner=query, **projection
     )

@@ -60,7 +60,8 @@ def token_rows(
 
     Source: docs/theory/operators.md; sampling traffic fitted to serving runs.
     """
-    attended = 2 * (model.num_heads + 2 * model.num_kv_heads) * model.head_size
+    queries = model.num_heads * (1 + model.gated_attention)
+    attended = 2 * (queries + 2 * model.num_kv_heads) * model.head_size
     attended = attended * num_attention_layers(model)
     active = model.num_active_experts * model.expert_size + model.shared_size
     inner = 3 * (

@@ -29,13 +29,13 @@ class Shard(Record):
     microbatches: Count
     tokens: Tokens
     sequences: Count
-    queries: Tokens
     context: Tokens
     prefill_tokens: Tokens
     prompts: Count
     prefill_context: Tokens
     kv_heads: Count
     layer_share: Factor
+    queries: Tokens = 1.0
 
 
 def shard(design: Design, step: StepTokens) -> Shard:

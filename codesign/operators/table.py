@@ -58,7 +58,8 @@ class RowKind(NamedTuple):
     """What is fixed about a row: name, class of its stored operand, kernels.
 
     ``weight``, ``cache`` and ``expert`` are 0 or 1: the stored operand is a
-    weight, is KV cache or state, belongs to routed experts.
+    weight, is KV cache or state, belongs to routed experts. ``attends`` is 1 where
+    every row of queries meets every row of the cache.
     ``kernels`` counts launches per execution, ``expert_kernels`` the grouped
     kernels of expert layers.
     """
@@ -67,6 +68,7 @@ class RowKind(NamedTuple):
     weight: float = 0.0
     cache: float = 0.0
     expert: float = 0.0
+    attends: float = 0.0
     kernels: float = 1.0
     expert_kernels: float = 0.0
 
@@ -204,10 +206,13 @@ def work(
 
     F = 2 count copies M N K,  stored = count copies N K b_s / 8,
     activations = count copies M (N + K - reused) b_a / 8, raised to the IO bound
-    2 M N K / sqrt(S) of a product whose operands do not fit in S.
+    2 M N K / sqrt(S) of a product whose operands do not fit in S. Attention reads its
+    cache once for each block of queries that fits: max(1, M (K / 2) b_a / 8 / S) times,
+    M N K^2 / 2 / S elements in all.
 
-    Assumes: stored operands are read once per execution and copy.
-    Source: Hong and Kung, "The red-blue pebble game", STOC 1981, for the bound.
+    Assumes: stored operands are otherwise read once per execution and copy.
+    Source: Hong and Kung, "The red-blue pebble game", STOC 1981, for the bound; Dao et
+    al., "FlashAttention", NeurIPS 2022, N^2 d^2 / S for attention.
     """
     is_weight, is_cache = kind_column(kinds, "weight"), kind_column(kinds, "cache")
     runs = table.count * table.copies
@@ -229,6 +234,9 @@ def work(
     moved = jnp.where(macs > 0, moved * (1 - is_cache), 0.0)
     touched = moved + stored
     activations = moved + smooth_max(touched, bound, sharpness=sharpness) - touched
+    queries = table.rows * table.inner / 2 * operand / tiles.capacity
+    blocks = smooth_max(1.0, queries, sharpness=sharpness)
+    passes = 1 + kind_column(kinds, "attends") * (blocks - 1)
     return Work(
         flops=2 * macs,
         macs=macs,
@@ -236,7 +244,7 @@ def work(
         hot_macs=padded * table.hot_factor,
         weight_bytes=stored * is_weight,
         hot_weight_bytes=stored * is_weight * table.hot_factor,
-        cache_bytes=stored * is_cache,
+        cache_bytes=stored * is_cache * passes,
         activation_bytes=activations * tiles.activation_share,
         extra_bytes=table.count * table.traffic,
         vector_flops=table.count * table.vector_flops,

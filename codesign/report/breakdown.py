@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codesign.config.technology import LinkKind, MemoryKind
+from codesign.config.technology import LinkKind, MemoryKind, StoreKind
 from codesign.core.quantities import Unit
 from codesign.cost.detail import RESOURCES, operator_costs
 from codesign.cost.energy import EnergyBill
@@ -23,6 +23,7 @@ Parts = dict[str, float]
 
 COMPONENTS = {
     "compute": "matrix arithmetic",
+    "converter": "converters of analog arrays",
     "vector": "vector units",
     "sram": "on-chip memory",
     "dram": "DRAM",
@@ -68,6 +69,7 @@ GROUPS = {
     "chip.anchor.": "technology",
     **{f"chip.dram.{name}": "technology" for name in MemoryKind.__dataclass_fields__},
     **{f"chip.link.{name}": "technology" for name in LinkKind.__dataclass_fields__},
+    **{f"chip.store.{name}": "technology" for name in StoreKind.__dataclass_fields__},
     "": "fixed part of the design",
 }
 FREE = "free variable"
@@ -113,6 +115,7 @@ def area_parts(rung: Rung) -> Parts:
         "matrix and vector units": float(built.compute_area),
         "on-chip memory": float(built.sram_area),
         "DRAM and link interfaces": float(built.phy_area),
+        "cells of weights": float(built.store_area),
     }
     factor = float(built.area) / sum(parts.values())
     return {name: factor * value for name, value in parts.items()}

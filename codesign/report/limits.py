@@ -7,7 +7,7 @@ import math
 
 from codesign.config.study import Limit
 from codesign.core.paths import get_path
-from codesign.cost.limits import Limits
+from codesign.cost.limits import UNUSED, Limits
 from codesign.optimize.result import Binding, Result, Rung
 from codesign.report.confidence import quality_quantile
 from codesign.report.tables import (
@@ -80,6 +80,8 @@ def limits_table(result: Result) -> Table:
     off = result.study.off
     for name in [n for n in Limits.__dataclass_fields__ if n not in off]:
         shares = [float(getattr(r.cost.limits, name)) for r in rungs]
+        if all(share == UNUSED for share in shares):
+            continue
         for column, share in enumerate(shares, start=1):
             if share > SMALLEST_SHARE:
                 tones[len(rows), column] = BAD

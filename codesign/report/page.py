@@ -53,6 +53,8 @@ from codesign.report.sources import (
     objective_spread,
     provenance_table,
     spread_table,
+    study_chip,
+    unsure_table,
     validity_table,
 )
 from codesign.report.tables import (
@@ -129,6 +131,7 @@ def render_report(
         _list(assumptions(result, known)),
         table_html(validity_table(result)),
         table_html(spread_table(result, known)),
+        *_chip_sources(result),
         table_html(provenance_table(result, known, timings=timings), heading="h2"),
         f"<h2>Run it again</h2>\n<pre>{escape(command)}</pre>",
     ]
@@ -137,7 +140,7 @@ def render_report(
 
 
 def page_html(title: str, sections: Sequence[str], *, charts: Sequence[Chart]) -> str:
-    """A page in the report's style, its figures and scripts inside."""
+    """A whole page of sections in HTML, with the data of its figures."""
     return Template(_resource("page.html")).substitute(
         title=escape(title), body="\n".join(sections), scripts=_scripts(charts)
     )
@@ -238,6 +241,11 @@ def _spread_words(result: Result, known: Mapping[str, ValueInfo]) -> str:
         f" The level of the best design is uncertain by ± {percent(spread, digits=2)} "
         "(stated ranges of all constants, first order)."
     )
+
+
+def _chip_sources(result: Result) -> list[str]:
+    chip = study_chip(result.study)
+    return [table_html(unsure_table(chip))] if chip else []
 
 
 def _ladder(charts: dict[str, Chart]) -> list[str]:

@@ -20,6 +20,7 @@ from codesign.report.breakdown import (
     time_parts,
 )
 from codesign.report.style import (
+    BLACK,
     BLUE,
     DARK_GREY,
     GREEN,
@@ -42,7 +43,7 @@ from codesign.report.texts import common_unit
 COMPONENT_COLORS = dict(
     zip(
         [*COMPONENTS.values(), HOST],
-        [BLUE, PURPLE, GREEN, SKY, YELLOW, RED, ORANGE, GREY, DARK_GREY],
+        [BLUE, BLACK, PURPLE, GREEN, SKY, YELLOW, RED, ORANGE, GREY, DARK_GREY],
         strict=True,
     )
 )
@@ -53,7 +54,7 @@ DURATION_COLORS = dict(
         strict=True,
     )
 )
-AREA_COLORS = (BLUE, GREEN, SKY)
+AREA_COLORS = (BLUE, GREEN, SKY, ORANGE)
 
 
 def plot_energy(result: Result) -> go.Figure:

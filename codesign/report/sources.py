@@ -11,13 +11,20 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from codesign.config.chips import ChipInfo, StackInfo, chip_info, stack_info
+from codesign.config.chips import (
+    NO_STORE,
+    ChipInfo,
+    StackInfo,
+    chip_info,
+    stack_info,
+)
 from codesign.config.design import locate
-from codesign.config.records import STATUSES, ValueInfo
+from codesign.config.records import STATUSES, ValueInfo, unsure
 from codesign.config.study import Study
 from codesign.config.technology import (
     link_values,
     memory_values,
+    store_values,
     style_values,
     technology_values,
 )
@@ -31,12 +38,14 @@ from codesign.report.texts import NONE, number, percent, quantity
 
 PACKAGES = ("codesign", "jax", "jaxlib", "flax", "optax", "numpy", "plotly")
 MOST_ROWS = 10
+ALWAYS_SHOWN = ("chip.style.min_voltage",)
+SHOWN_WITH_NODE = ("technology.arithmetic.static_node_exponent",)
 IN_DATASHEET = (  # a chip states these itself, whatever its kind
     "chip.style.reference_clock",
     "chip.dram.stack_capacity",
     "chip.dram.stack_bandwidth",
 )
-UNCERTAIN = ("assumed", "recalled", "derived")
+UNCERTAIN = ("assumed", "recalled", "announced", "derived")
 
 
 def study_chip(study: Study) -> ChipInfo | None:
@@ -80,9 +89,41 @@ def _chip_constants(chip: ChipInfo) -> dict[str, ValueInfo]:
     }
     memory = {f"chip.dram.{p}": info for p, info in memory_values(chip.memory).items()}
     link = {f"chip.link.{p}": info for p, info in link_values(chip.link).items()}
+    cells = store_values(chip.store) if chip.store != NO_STORE else {}
+    store = {f"chip.store.{p}": info for p, info in cells.items()}
     sheet = {f"datasheet.{path}": info for path, info in chip.values.items()}
-    kinds = {**style, **memory, **link}
+    kinds = {**style, **memory, **link, **store}
     return {p: info for p, info in kinds.items() if p not in IN_DATASHEET} | sheet
+
+
+def unsure_table(chip: ChipInfo) -> Table:
+    """Values of a chip that were announced, recalled or assumed."""
+    known = _chip_constants(chip)
+    kinds = {p: v for p, v in known.items() if not p.startswith("datasheet.")}
+    rows = [
+        (
+            path.removeprefix("parameters."),
+            quantity(info.value, info.unit),
+            _range_words(info),
+            info.status,
+            "; ".join(filter(None, (info.source, info.note))),
+        )
+        for path, info in unsure(chip.values).items()
+    ]
+    return Table(
+        title=f"Announced, recalled or assumed values of {chip.title}",
+        columns=("value of the chip", "taken as", "range", "status", "source"),
+        rows=tuple(rows),
+        note=f"{len(rows)} of {len(chip.values)} values of the chip; of the constants "
+        f"of its style ({chip.style}), memory ({chip.memory}) and link ({chip.link}), "
+        f"{len(unsure(kinds))} of {len(kinds)}.",
+    )
+
+
+def _range_words(info: ValueInfo) -> str:
+    if info.low is None or info.high is None:
+        return NONE
+    return f"{quantity(info.low, info.unit)} to {quantity(info.high, info.unit)}"
 
 
 def status_counts(known: Mapping[str, ValueInfo]) -> str:
@@ -96,6 +137,8 @@ def status_counts(known: Mapping[str, ValueInfo]) -> str:
 def spread_table(result: Result, known: Mapping[str, ValueInfo]) -> Table:
     """Constants whose stated range moves the best design's objective most.
 
+    The minimum voltage is always among them, static power by node where it is free.
+
     effect = elasticity * ln(end of the range / value), to first order
     """
     rows: list[tuple[str, ...]] = []
@@ -103,7 +146,10 @@ def spread_table(result: Result, known: Mapping[str, ValueInfo]) -> Table:
     strongest = sorted(
         effects, key=lambda path: -abs(effects[path][1] - effects[path][0])
     )
-    for path in strongest[:MOST_ROWS]:
+    free = {variable.path for variable in result.study.free}
+    asked = (*ALWAYS_SHOWN, *(SHOWN_WITH_NODE if "chip.node" in free else ()))
+    others = [path for path in asked if path in strongest[MOST_ROWS:]]
+    for path in [*strongest[:MOST_ROWS], *others]:
         info = known[path]
         low, high = (math.expm1(effect) for effect in effects[path])
         cells = (

@@ -16,7 +16,7 @@ from codesign.report.texts import number
 
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
 BLUE, RED, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#999999"
-DARK_GREY = "#666666"
+DARK_GREY, BLACK = "#666666", "#000000"
 RUNG_COLORS = (GREY, BLUE, RED, GREEN, PURPLE, ORANGE, SKY)
 AXIS_TITLE = {"standoff": 8, "font": {"size": 13}}
 LEGEND_ROW = 20  # height in pixels

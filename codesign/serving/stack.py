@@ -17,6 +17,8 @@ class Stack(Record):
     the time of attention over the KV cache. Energy factors compare the joules of
     served work with those of the single kernels that anchor a chip: products
     that are executed but not useful, traffic beyond that of the operators.
+    ``maturity`` multiplies the time of every step: 1 for software at home on its
+    chip, 1.25 +- 0.15 for that of another chip soon after a new one is out.
     """
 
     compute_efficiency: Fraction
@@ -48,3 +50,4 @@ class Stack(Record):
     memory_fraction: Fraction
     kv_block: Tokens
     routing_skew: Count
+    maturity: Factor

@@ -39,13 +39,19 @@ from codesign.core.record import Record
 
 
 class NodeTable(Record):
-    """Process nodes, ascending; each column has one entry per node."""
+    """Process nodes, ascending; each column has one entry per node.
+
+    ``mask_price`` is a full set of masks, ``design_price`` a large chip from the
+    first line to the first tape-out, masks included.
+    """
 
     node: Meters
     logic_area_factor: Factor
     sram_area_factor: Factor
     dynamic_energy_factor: Factor
     wafer_price: Usd
+    mask_price: Usd
+    design_price: Usd
     defect_density: PerSquareMeter
     fab_carbon: KgCo2ePerSquareMeter
 
@@ -122,6 +128,7 @@ class Datacenter(Record):
     server_price_factor: Factor
     network_price_fraction: Fraction
     lifetime: Seconds
+    model_lifetime: Seconds
     interest_rate: PerSecond
     electricity_price: UsdPerJoule
     power_usage_effectiveness: Factor

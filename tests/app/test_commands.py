@@ -88,6 +88,8 @@ def test_sweep_table_json_and_csv(tmp_path: Path):
     assert float(rows[1]["chip.dram.bandwidth [B/s]"]) == 3.35e12
     assert float(rows[1]["time_per_output_token [s/token]"]) == times[1]
     assert rows[1]["model"] == "llama-3-70b"
+    assert "system.outer_bandwidth recalled" in rows[1]["unsure"]
+    assert data["unsure"]["system.outer_bandwidth"]["status"] == "recalled"
     assert float(rows[1]["request.output_length [token]"]) == 256
     shown = invoke("sweep", *DESIGN, *grid, "--metric=power").stdout
     assert "3.35 TB/s" in shown

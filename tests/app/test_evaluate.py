@@ -62,6 +62,9 @@ def test_table_names_metrics_with_units_and_bottlenecks():
         "J/token",
         "USD/Mtoken",
         "gCO2e",
+        "USD/h",
+        "up to the server",
+        "Utilisation 100 %",
         "Memory per chip",
         "decode step",
         "prompt step",
@@ -70,6 +73,32 @@ def test_table_names_metrics_with_units_and_bottlenecks():
         "dram",
     ):
         assert text in done.stdout
+
+
+def test_doubtful_values_of_the_chip_are_listed():
+    """Groq 3 is announced, its power assumed; the bandwidth of an H100 is verified."""
+    flags = ["--chip", "groq3", "--num-chips", "64", "--model", "llama-3-8b"]
+    flags += ["--batch", "1", "--prompt-length", "64", "--output-length", "32"]
+    flags += ["--set", "model.weight_bits=8"]
+    shown = invoke("evaluate", *flags).stdout
+    assert "Announced, recalled or assumed values of NVIDIA Groq 3" in shown
+    doubts = answer("evaluate", *flags)["unsure"]
+    assert doubts["parameters.tdp"]["status"] == "assumed"
+    assert doubts["parameters.sram_bandwidth"]["status"] == "announced"
+    assert doubts["parameters.tdp"]["value"] == 600.0
+    for path in doubts:
+        assert path.removeprefix("parameters.") in shown.replace("\n", "")
+    known = answer("evaluate", *DESIGN)["unsure"]
+    assert "parameters.dram_bandwidth" not in known
+    assert known["system.outer_bandwidth"]["status"] == "recalled"
+
+
+def test_a_design_file_says_that_it_keeps_no_sources(tmp_path: Path):
+    path = tmp_path / "design.yaml"
+    assert invoke("evaluate", *DESIGN, "--out", str(path)).exit_code == 0
+    again = invoke("evaluate", str(path))
+    assert "does not keep which values of its chip" in again.stdout
+    assert answer("evaluate", str(path))["unsure"] is None
 
 
 def test_set_changes_one_parameter():

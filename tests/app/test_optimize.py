@@ -44,6 +44,7 @@ def test_prints_progress_tables_and_what_is_next(searched: Searched):
         "Strongest levers",
         "KKT residual",
         "All limits are kept",
+        "announced, recalled or assumed of NVIDIA H100",
         "report.html",
         "codesign evaluate",
     ):

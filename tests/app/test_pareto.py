@@ -42,7 +42,7 @@ def test_the_table_has_a_unit_for_every_column(folder: Path):
 
 
 def test_a_design_of_the_front_can_be_evaluated(folder: Path):
-    cost = answer("evaluate", folder / "designs" / "00.yaml")["cost"]
+    cost = answer("evaluate", folder / "designs" / "00.yaml")
     assert cost[X] == pytest.approx(read(folder)["designs"][0][X], rel=1e-6)
 
 

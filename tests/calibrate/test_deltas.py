@@ -34,6 +34,7 @@ def test_a_doubled_batch_is_scored_by_its_ratio():
     assert delta.change == "batch doubled, H100"
     assert delta.pairs == 1
     assert delta.measured == pytest.approx(1.5)
+    assert delta.quartiles == pytest.approx((1.5, 1.5))
     assert delta.predicted == pytest.approx(1.2)
     assert delta.error == pytest.approx(0.2231, abs=1e-4)
 
@@ -52,6 +53,9 @@ def test_a_doubled_batch_is_scored_by_its_ratio():
         ({"task": "code", "batch": 200.0}, ""),
         ({"flag": "stalls", "batch": 200.0}, ""),
         ({"num_chips": 4.0, "tensor_parallel": 4.0}, ""),
+        ({"batch": 200.0, "prompt_length": 1e4}, ""),
+        ({"batch": 200.0, "output_length": 1e4}, ""),
+        ({"batch": 200.0, "framework": "other 1.0"}, ""),
     ],
 )
 def test_only_one_thing_may_differ(change: dict[str, object], name: str):

@@ -246,3 +246,26 @@ def test_software_of_another_version_has_its_own_stack(
     chip: str, *, framework: str, stack: str
 ):
     assert stack_of(chip, framework) == stack
+
+
+STATIC = "source,accelerator,num,framework,model,precision,input_len,output_len,batch,"
+STATIC += "latency_s,power_w"
+
+
+def test_static_batches_are_runs_whose_step_holds_the_prompt(tmp_path: Path):
+    path = tmp_path / "static.csv"
+    lines = ["s,AMD MI300X,2,vLLM,llama-3-8b,fp16/bf16,128,256,16,5.12,600"]
+    lines += ["s,AMD MI300X,2,vLLM,llama-3-8b,fp16/bf16,128,,16,5.12,600"]
+    path.write_text("\n".join([STATIC, *lines]) + "\n", encoding="utf-8")
+    given = read_rows(path)
+    (row,) = given.rows
+    assert (row.chip, row.num_chips, row.model) == ("AMD MI300X", 2, "llama-3-8b")
+    assert float(row.step_time) == pytest.approx(5.12 / 256)
+    assert float(row.inter_token_latency) == pytest.approx(5.12 / 256)
+    assert not row.median_latency
+    assert float(row.power) == 300
+    assert float(row.energy_per_token) == pytest.approx(600 * 5.12 / (16 * 256))
+    assert float(row.prefills_per_step) == 16 / 256
+    assert "output_len" in given.faults[0].message
+    (done,) = predict_rows(given.rows, {}).done
+    assert float(done.step_time) > 0

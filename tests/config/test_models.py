@@ -14,9 +14,6 @@ from tests.helpers import assert_trees_close, tree_finite
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "huggingface"
 
-GATED = {"Qwen/Qwen3.5-397B-A17B"}
-"""Attention with an output gate (0.5e9 weights), which the record leaves out."""
-
 DENSE = """\
 name: tiny
 title: Tiny
@@ -141,13 +138,9 @@ def rows(folder: Path) -> list[dict[str, str]]:
 def test_rows_of_measured_models_have_their_size(shared_data: Path):
     for row in rows(shared_data):
         count = count_parameters(model_from_row(row))
-        gated = row["arch"] in GATED
-        for part, tolerance in (("total", 2e-3), ("active", 3e-2)):
+        for part, got in (("total", count.total), ("active", count.active)):
             expected = float(row[f"params_{part}_b"]) * 1e9
-            allowed = tolerance if gated else 1e-3
-            assert float(getattr(count, part)) == pytest.approx(
-                expected, rel=allowed
-            ), row["arch"]
+            assert float(got) == pytest.approx(expected, rel=1e-3), row["arch"]
 
 
 def test_rows_of_measured_models_have_their_parts(shared_data: Path):
@@ -158,10 +151,10 @@ def test_rows_of_measured_models_have_their_parts(shared_data: Path):
         table = float(row["params_lm_head_b"]) * 1e9
         assert float(count.embedding) == pytest.approx(table, rel=1e-4)
         body = count.attention + count.dense_ffn + count.shared + count.router
-        if row["arch"] not in GATED:
-            assert float(body + count.recurrent) == pytest.approx(
-                float(row["params_dense_body_b"]) * 1e9, rel=1e-3
-            )
+        # The source leaves out convolution and step of Gated DeltaNet, 0.2 %.
+        assert float(body + count.recurrent) == pytest.approx(
+            float(row["params_dense_body_b"]) * 1e9, rel=2e-3
+        ), row["arch"]
 
 
 def test_rows_of_measured_models_have_their_layers(shared_data: Path):

@@ -11,6 +11,7 @@ from codesign.config.technology import (
     load_style,
     load_technology,
     memory_values,
+    store_values,
     style_values,
     technology_values,
 )
@@ -40,16 +41,23 @@ def test_every_constant_has_unit_source_and_status():
     assert_documented(values)
 
 
-@pytest.mark.parametrize("kind", ["styles", "memory", "links"])
+@pytest.mark.parametrize("kind", ["styles", "memory", "links", "stores"])
 def test_every_kind_is_documented(kind: str):
-    read = {"styles": style_values, "memory": memory_values, "links": link_values}
+    read = {
+        "styles": style_values,
+        "memory": memory_values,
+        "links": link_values,
+        "stores": store_values,
+    }
     for name in list_kinds(kind):
         assert_documented(read[kind](name))
 
 
 def test_every_value_of_chips_and_stacks_is_documented():
     for name in list_presets("chips"):
-        assert_documented(chip_info(name).values)
+        values = chip_info(name).values
+        assert_documented(values)
+        assert all(v.confidence in {"A", "B", "C"} for v in values.values()), name
     for name in list_presets("stacks"):
         assert_documented(stack_info(name).values)
 
@@ -115,7 +123,9 @@ def test_each_memory_generation_is_faster_and_cheaper_to_read():
     energy = [kind["device_energy"].value for kind in kinds]
     assert bandwidth == sorted(bandwidth)
     assert energy == sorted(energy, reverse=True)
-    assert all(info.value == 0 for info in memory_values("none").values())
+    kept = {"cooling_factor"}
+    nothing = {p: v.value for p, v in memory_values("none").items() if p not in kept}
+    assert not any(nothing.values())
 
 
 def test_styles_are_possible():

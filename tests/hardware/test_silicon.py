@@ -1,5 +1,7 @@
 """Area, yield, price and energy of a chip against sums by hand."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -49,7 +51,7 @@ def test_area_of_an_h100_by_hand(chip: Chip, technology: Technology):
     memory = 144 / 132 * 116 * per_mebibyte * MM2 * 0.778 / 0.321
     phy = (5 * 15 + 450 / 25 * 1.55 + 11) * MM2
     parts = [float(part) for part in area_parts(chip, technology)]
-    assert parts == pytest.approx([compute, memory, phy], rel=0.01)
+    assert parts == pytest.approx([compute, memory, phy, 0.0], rel=0.01)
 
 
 def test_yield_of_a_large_die_with_and_without_repair(
@@ -172,6 +174,24 @@ def test_anchor_is_the_logarithm_of_published_over_derived(
     built = silicon(found, technology)
     assert float(built.area) == pytest.approx(500 * MM2)
     assert float(built.price) == pytest.approx(7000.0)
+
+
+def test_a_design_differentiates_through_all_nodes(technology: Technology):
+    """From 28 to 2 nm, on rows of the table and between them."""
+    chip = load_chip("h100-sxm")
+    names = ("area", "price", "carbon", "static_power", "mac_energy_16bit")
+
+    def metrics(log_node: jax.Array) -> jax.Array:
+        built = silicon(chip.replace(node=jnp.exp(log_node)), technology)
+        return jnp.log(jnp.stack([getattr(built, name) for name in names]))
+
+    nodes = jnp.log(jnp.array([2.3e-9, 3.4e-9, 4.4e-9, 5.5e-9, 6.5e-9, 9e-9, 2e-8]))
+    step = 1e-6
+    slopes = jax.jit(jax.vmap(jax.jacfwd(metrics)))
+    above, below = (jax.vmap(metrics)(nodes + sign * step) for sign in (1, -1))
+    np.testing.assert_allclose(slopes(nodes), (above - below) / 2 / step, rtol=1e-4)
+    assert np.isfinite(slopes(jnp.log(technology.nodes.node))).all()
+    assert (slopes(nodes)[:, names.index("mac_energy_16bit")] > 0).all()
 
 
 def test_residual_carries_over_to_a_changed_chip(technology: Technology):

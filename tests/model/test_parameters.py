@@ -118,6 +118,18 @@ def test_latent_attention_by_hand():
     assert float(direct) == 3 * (8 * 4 * 6 + shared)
 
 
+def test_gated_attention_by_hand():
+    plain, gated = (
+        count_parameters(build_transformer(TINY | {"gated_attention": gate})).attention
+        for gate in (0.0, 1.0)
+    )
+    model = build_transformer(TINY)
+    wider = float(model.num_layers * model.hidden_size) * float(
+        model.num_heads * model.head_size
+    )
+    assert float(gated - plain) == wider
+
+
 def test_recurrent_layers_by_hand():
     mixer = {
         "recurrent.num_layers": 2,

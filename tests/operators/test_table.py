@@ -88,6 +88,17 @@ def test_traffic_is_at_least_the_bound_of_hong_and_kung(elements: float):
     assert moved == pytest.approx(max(bound, 3 * size**2))
 
 
+@pytest.mark.parametrize("elements", [1e5, 1e6, 1e9])
+def test_attention_reads_its_cache_for_every_block_of_queries(elements: float):
+    """N^2 d^2 / S elements per head and operand, and never less than the cache once."""
+    size, head = 16384.0, 128.0
+    kind = RowKind("attention", cache=1, attends=1)
+    shape = {"rows": size, "cols": size, "inner": 2 * head}
+    found = done(kind, capacity=2 * elements, **shape)
+    moved = float(found.cache_bytes[0]) / 2
+    assert moved == pytest.approx(2 * max(size**2 * head**2 / elements, size * head))
+
+
 def test_hot_rank_raises_time_but_not_energy():
     found = done(WEIGHT, rows=64.0, cols=128.0, inner=32.0, hot_factor=1.5)
     assert float(found.hot_macs[0]) == pytest.approx(1.5 * float(found.padded_macs[0]))

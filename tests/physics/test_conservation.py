@@ -49,6 +49,38 @@ each_case = pytest.mark.parametrize("name", CASES)
 
 
 @each_case
+def test_money_and_carbon_parts_sum(name: str):
+    cost, design = found(name), case(name)
+    assert summed(cost.breakdown.usd) == pytest.approx(float(cost.usd_per_second))
+    chips = float(design.system.num_chips)
+    per_token = chips / float(cost.throughput)
+    assert per_token * summed(cost.breakdown.usd) == pytest.approx(
+        float(cost.usd_per_token)
+    )
+    assert per_token * summed(cost.breakdown.carbon) == pytest.approx(
+        float(cost.carbon_per_token)
+    )
+
+
+def test_idle_hours_are_paid_by_the_hours_of_work():
+    """At half utilisation: twice the capital, and the idle joules of another hour."""
+    full = found("dense")
+    half = evaluate(with_values(case("dense"), technology__datacenter__utilization=0.5))
+    assert float(half.breakdown.usd.chip) == pytest.approx(
+        2 * float(full.breakdown.usd.chip)
+    )
+    assert float(half.power) == pytest.approx(float(full.power))
+    idle = float(full.chip.static_power + full.chip.memory_power)
+    per_token = 8 / float(full.throughput)
+    assert float(half.energy_per_token - full.energy_per_token) == pytest.approx(
+        idle * per_token
+    )
+    assert float(half.breakdown.carbon.embodied) == pytest.approx(
+        2 * float(full.breakdown.carbon.embodied)
+    )
+
+
+@each_case
 def test_energy_parts_sum_to_energy_per_token(name: str):
     cost = found(name)
     parts = jax.tree.leaves(cost.breakdown.energy)
@@ -150,7 +182,7 @@ def test_sram_is_not_used_twice(chip: str):
 def test_area_parts_sum_to_the_die(chip: str):
     given = load_chip(chip)
     built = silicon(given, load_technology())
-    parts = built.compute_area + built.sram_area + built.phy_area
+    parts = built.compute_area + built.sram_area + built.phy_area + built.store_area
     scale = np.exp(float(given.anchor.area))
     assert float(built.area) == pytest.approx(scale * float(parts))
     assert float(built.die_area * given.dies) == pytest.approx(float(built.area))

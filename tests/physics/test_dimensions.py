@@ -26,9 +26,10 @@ from codesign.cost.evaluate import evaluate
 from codesign.cost.load import queue_time
 from codesign.cost.money import (
     capital_recovery,
+    carbon_bill,
+    money_bill,
     server_power,
     usable_power,
-    usd_per_second,
 )
 from codesign.cost.residency import resident_share
 from codesign.hardware.anchor import anchor_chip
@@ -39,10 +40,13 @@ from codesign.hardware.silicon import (
     chip_price,
     die_yield,
     edge_used,
+    model_price,
+    power_density_limit,
     resident_energy,
     silicon,
     static_power,
 )
+from codesign.hardware.store import converter_energy, rewrite_power, store_area
 from codesign.hardware.voltage import operating_point
 from codesign.model.parameters import count_parameters
 from codesign.operators.phases import operator_table
@@ -167,6 +171,7 @@ WORKLOADS = [
     ("tpu-v4", "nemotron-nano-9b-v2", {"batch": 300.0}),
     ("b200-sxm", "deepseek-v3", {"num_chips": 8.0, "power_limit": 500.0}),
     ("groqchip1", "llama-3-8b", {"num_chips": 32.0, "pipeline_parallel": 32.0}),
+    ("analog-in-memory", "llama-3-8b", {"num_chips": 8.0}),
 ]
 
 
@@ -205,7 +210,9 @@ def test_open_loop_follows_its_units():
     assert_cost_follows(design, factors)
 
 
-@pytest.mark.parametrize("name", ["h100-sxm", "tpu-v4", "groqchip1", "wse-3"])
+@pytest.mark.parametrize(
+    "name", ["h100-sxm", "tpu-v4", "groqchip1", "wse-3", "analog-in-memory"]
+)
 def test_silicon_follows_its_units_in_every_base(technology: Technology, name: str):
     arguments = {"chip": load_chip(name), "technology": technology}
     assert_follows_units(silicon, arguments, factors=random_factors(7))
@@ -269,6 +276,12 @@ def test_parts_of_the_chip_follow_their_units(chip: Chip, technology: Technology
     }
     for function, more in cases.items():
         assert_follows_units(function, {**base, **more}, factors=factors)
+    cells = {"chip": load_chip("analog-in-memory")}
+    for function in (converter_energy, rewrite_power):
+        assert_follows_units(function, cells, factors=factors)
+    for function in (store_area, model_price, power_density_limit):
+        both = {**cells, "technology": technology}
+        assert_follows_units(function, both, factors=factors)
     assert_follows_units(chip_clock, {"chip": chip}, factors=factors)
     assert_follows_units(operating_point, {"chip": chip, "drive": 0.7}, factors=factors)
     assert_follows_units(operating_point, {"chip": chip, "drive": 0.3}, factors=factors)
@@ -283,7 +296,8 @@ def test_money_and_load_follow_their_units():
         (capital_recovery, {"rate": 0.1 / year, "lifetime": 5 * year}),
         (server_power, {"design": design, "power": 500.0}),
         (usable_power, {"design": design}),
-        (usd_per_second, {"design": design, "built": built, "power": 500.0}),
+        (money_bill, {"design": design, "built": built, "power": 500.0, "plug": 700.0}),
+        (carbon_bill, {"design": design, "built": built, "plug": 700.0}),
         (
             queue_time,
             {"rate": 2.0, "slots": 8.0, "service": 3.0, "variation": 1.0},

@@ -132,6 +132,21 @@ def test_real_software_is_slower_than_ideal():
         assert seconds(evaluate(design)) > seconds(evaluate(ideal(design)))
 
 
+def test_young_software_takes_all_its_time_longer():
+    """Time of every part, and no dynamic energy more, under no power limit."""
+    design = with_values(preset_design("h100-sxm", "llama-3-8b"), **UNLIMITED)
+    old, young = (
+        evaluate(with_values(design, stack__maturity=factor)) for factor in (1.0, 1.25)
+    )
+    assert seconds(young) == pytest.approx(1.25 * seconds(old))
+    assert float(young.time_per_output_token) == pytest.approx(
+        1.25 * float(old.time_per_output_token)
+    )
+    energies = young.breakdown.energy, old.breakdown.energy
+    assert float(energies[0].dram) == pytest.approx(float(energies[1].dram))
+    assert float(energies[0].static) == pytest.approx(1.25 * float(energies[1].static))
+
+
 @pytest.mark.parametrize("batch", [1.0, 8.0, 333.0])
 def test_all_experts_active_is_a_dense_model(batch: float):
     dense = ideal(preset_design("h100-sxm", "llama-3-8b", batch=batch))

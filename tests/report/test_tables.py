@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,8 @@ from codesign.report.sources import (
     objective_spread,
     provenance_table,
     spread_table,
+    study_chip,
+    unsure_table,
 )
 from codesign.report.tables import (
     METRICS,
@@ -74,6 +77,30 @@ def test_provenance_names_seed_sources_and_versions(result: Result):
     assert rows["constants"].startswith(f"{len(known)} from ")
     assert rows["jax"][0].isdigit()
     assert len(known) > 100
+
+
+def test_doubtful_values_of_the_chip_are_named(result: Result):
+    chip = study_chip(result.study)
+    assert chip is not None
+    table = unsure_table(chip)
+    rows = {row[0]: row for row in table.rows}
+    assert rows["system.outer_latency"][3] == "assumed"
+    assert rows["system.outer_bandwidth"][3] == "recalled"
+    assert "dram_bandwidth" not in rows
+    assert f"{len(rows)} of {len(chip.values)} values" in table.note
+
+
+def test_the_least_voltage_is_always_shown(result: Result):
+    """However little it moves, beside the ten constants that move most."""
+    known = constants(result.study)
+    ranged = [p for p, v in known.items() if isinstance(v.low, float) and v.low > 0]
+    assert result.evidence is not None
+    least = "chip.style.min_voltage"
+    strong = {path: 1.0 for path in ranged if path != least}
+    evidence = replace(result.evidence, elasticities={**strong, least: 1e-6})
+    shown = [r[0] for r in spread_table(replace(result, evidence=evidence), known).rows]
+    assert len(shown) == 11
+    assert shown[-1] == least
 
 
 def test_spread_is_the_root_of_summed_squares(result: Result):

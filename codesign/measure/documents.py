@@ -1,0 +1,212 @@
+"""What is a measured device as a chip and a stack of the library?
+
+Kernels, a chip preset that fills in the rest -> YAML documents in which every
+value says whether it was measured or taken over.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import nnls
+
+from codesign.config.catalogue import read_preset
+from codesign.config.units import format_quantity
+from codesign.core.paths import path_units
+from codesign.core.quantities import (
+    Bytes,
+    JoulesPerByte,
+    JoulesPerMac,
+    Scalar,
+    Unit,
+    Watts,
+)
+from codesign.measure.device import Device
+from codesign.measure.kernels import CACHED, GEMM, IDLE, STREAM, ZEROS, Kernel
+from codesign.serving.stack import Stack
+
+Document = dict[str, Any]
+DIGITS = 4
+LOGIT_BYTES = 8.0  # of float32, written by the head and read for the largest
+WHOLE_PROMPT = 2.0**20  # tokens; prompts are not cut
+
+
+@dataclass(frozen=True)
+class KernelPower:
+    """What single kernels say of power; NaN without a meter."""
+
+    static: Watts
+    active: Watts
+    byte: JoulesPerByte
+    mac: JoulesPerMac
+
+
+def fit_power(kernels: Sequence[Kernel]) -> KernelPower:
+    """Non-negative least squares of relative errors over all kernels.
+
+    P = P_static + P_active [busy] + e_byte B_dram + e_mac MAC/s
+
+    Assumes: a stream inside the cache moves nothing from DRAM; a product moves its
+    operands once. Products of zeros are left out: their bits do not toggle.
+    """
+    used = [k for k in kernels if k.kind != ZEROS and math.isfinite(k.power)]
+    if not used or used[0].kind != IDLE:
+        return KernelPower(math.nan, math.nan, math.nan, math.nan)
+    table = np.array(
+        [
+            [
+                1.0,
+                float(k.kind != IDLE),
+                k.bandwidth if k.kind in (STREAM, GEMM) else 0.0,
+                k.compute / 2 if k.kind == GEMM else 0.0,
+            ]
+            for k in used
+        ]
+    )
+    powers = np.array([k.power for k in used])
+    scale = np.maximum(np.abs(table).max(axis=0), 1e-30)
+    found, _ = nnls(table / powers[:, None] / scale, np.ones(len(used)))
+    return KernelPower(*(float(value) for value in found / scale))
+
+
+def chip_document(
+    device: Device, kernels: Sequence[Kernel], *, name: str, like: str, stack: str
+) -> Document:
+    """The device as a chip: measured rates, all else as the preset ``like``.
+
+    A device of the library keeps the rates of its data sheet.
+    """
+    document: Document = _copied(read_preset("chips", like).data)
+    own = device.preset == like
+    parameters: Document = document["parameters"]
+    published: Document = dict(document.get("published") or {}) if own else {}
+    if not own:
+        parameters = {key: _borrowed(v, like=like) for key, v in parameters.items()}
+        for key in ("peak_compute_8bit", "peak_compute_4bit", "num_extra_formats"):
+            parameters.pop(key, None)
+        stacks = float(parameters["stacks"]["value"]) or 1.0
+        parameters |= _measured_rates(kernels, stack_capacity=device.memory / stacks)
+    if device.meter and device.meter.limit:
+        text = f"power limit, {device.meter.source}"
+        parameters["tdp"] = _measured(device.meter.limit, "W", source=text)
+    idle = fit_power(kernels).static
+    if math.isfinite(idle) and idle > 0:
+        text = "intercept of measured kernels"
+        published["static_power"] = _measured(idle, "W", source=text)
+    return {
+        **document,
+        "name": name,
+        "title": device.name,
+        "aliases": [],
+        "note": f"Measured by codesign measure; all else as {like}.",
+        "stack": stack,
+        "parameters": parameters,
+        "published": published,
+    }
+
+
+def base_stack(device: Device, *, like: str) -> dict[str, Document]:
+    """Values of the stack before its constants are fitted.
+
+    Efficiencies are those of the chip's own stack where rates come from a data
+    sheet, and 1 where they were measured.
+    """
+    own = device.preset == like
+    name = str(read_preset("chips", like).data["stack"]) if own else "ideal"
+    values = _copied(read_preset("stacks", name).data["values"])
+    if not own:
+        for key in ("compute_efficiency", "dram_efficiency", "sram_efficiency"):
+            values[key] = _derived(1.0, "1", source="the chip's rates are measured")
+    static = "a static batch runs as one compiled program"
+    fixed: Mapping[str, tuple[float, str, str]] = {
+        "graph_tokens": (0.0, "token", f"{static}: no launch floor"),
+        "chunked_layer_time": (0.0, "s", f"{static}: windows are no extra launches"),
+        "sampling_traffic": (LOGIT_BYTES, "B", "largest logit, in float32"),
+        "chunk_tokens": (WHOLE_PROMPT, "token", "prompts are not cut"),
+        "kv_block": (1.0, "token", "caches without blocks"),
+    }
+    return values | {
+        key: _derived(value, unit, source=source)
+        for key, (value, unit, source) in fixed.items()
+    }
+
+
+def stack_document(
+    values: Mapping[str, Document],
+    fitted: Mapping[str, float],
+    *,
+    device: Device,
+    fit: Mapping[str, Any],
+) -> Document:
+    """The stack with its fitted constants."""
+    units = path_units(Stack)
+    source = f"codesign measure on {device.name}"
+    new = {
+        key: {
+            "value": _number(format_quantity(value, units[key], digits=DIGITS)),
+            "status": "measured",
+            "confidence": "B",
+            "source": source,
+        }
+        for key, value in fitted.items()
+    }
+    return {
+        "name": "measured",
+        "title": f"Flax reference model on {device.name}",
+        "aliases": [],
+        "note": "Static batches of codesign measure, not a serving engine.",
+        "values": {**values, **new},
+        "fit": dict(fit),
+    }
+
+
+def _measured_rates(kernels: Sequence[Kernel], *, stack_capacity: Bytes) -> Document:
+    products = max(k.compute for k in kernels if k.kind == GEMM)
+    stream = max(k.bandwidth for k in kernels if k.kind == STREAM)
+    cached = max(k.bandwidth for k in kernels if k.kind in (STREAM, CACHED))
+    kernel = "codesign measure, best product"
+    copy = "codesign measure, stream that reads and writes"
+    return {
+        "peak_compute_16bit": _measured(products, "FLOP/s", source=kernel),
+        "dram_bandwidth": _measured(stream, "B/s", source=copy),
+        "sram_bandwidth": _measured(cached, "B/s", source=f"{copy}, inside the cache"),
+        "stack_capacity": _measured(
+            stack_capacity, "B", source="memory of the device over its stacks"
+        ),
+    }
+
+
+def _measured(value: Scalar, unit: str, *, source: str) -> Document:
+    return _entry(float(value), unit, source=source) | {"status": "measured"}
+
+
+def _derived(value: float, unit: str, *, source: str) -> Document:
+    return _entry(value, unit, source=source) | {"status": "derived"}
+
+
+def _entry(value: float, unit: str, *, source: str) -> Document:
+    text = format_quantity(value, Unit(unit), digits=DIGITS)
+    return {"value": _number(text), "confidence": "B", "source": source}
+
+
+def _borrowed(entry: Mapping[str, Any], *, like: str) -> Document:
+    """A value of another chip: assumed here, whatever it is there."""
+    kept = {key: entry[key] for key in ("value", "low", "high") if key in entry}
+    source = f"not measured; as {like}"
+    return {**kept, "status": "assumed", "confidence": "C", "source": source}
+
+
+def _number(text: str) -> str | float:
+    """A number without unit as a number."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _copied(tree: Any) -> Any:
+    if isinstance(tree, Mapping):
+        return {str(key): _copied(value) for key, value in tree.items()}
+    return [_copied(item) for item in tree] if isinstance(tree, list) else tree
