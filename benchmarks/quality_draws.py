@@ -1,7 +1,8 @@
 """How fast is quality under all draws, and do few draws stand for many?
 
     python benchmarks/quality_draws.py               # speed and error, a minute
-    python benchmarks/quality_draws.py --seeds 1500  # which seed for the search?
+    python benchmarks/quality_draws.py --seeds 1200  # which seed for the search?
+    python benchmarks/quality_draws.py --seeds 60 --draws 256
 
 Designs per second, mean of rounds, at a quantile over 256 draws, on one and on
 two threads; errors of quantiles in standard deviations of the gap, against 16384
@@ -14,14 +15,13 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import beta, qmc
+from scipy.stats import beta
 
 from codesign.config.models import load_model
 from codesign.config.quality import (
@@ -29,6 +29,7 @@ from codesign.config.quality import (
     load_quality_draws,
     load_quality_spread,
 )
+from codesign.config.recipe import Recipe
 from codesign.core.checks import enable_x64
 from codesign.core.compiler import cpu_options
 from codesign.model.transformer import Transformer
@@ -38,10 +39,10 @@ from codesign.quality.ensemble import (
     NUM_DRAWS,
     SEARCH_DRAWS,
     Draws,
-    Spread,
     paired,
     quantile,
     reference_under,
+    scrambled_points,
 )
 
 TOKENS = 15e12
@@ -111,25 +112,13 @@ def designs_per_second(threads: int) -> float:
     return LANES * CALLS * threads / (time.perf_counter() - began)
 
 
-def rounded_only(spread: Spread) -> Spread:
-    """The spread without the constants of trained formats, which come last."""
-    count = sum(not path.startswith("trained.") for path in spread.paths)
-    return replace(
-        spread,
-        paths=spread.paths[:count],
-        deviations=spread.deviations[:count],
-        lognormal=spread.lognormal[:count],
-    )
-
-
 class Errors:
     """Quantiles of a set of points against those of many independent draws."""
 
     def __init__(self) -> None:
-        every = load_quality_spread()
-        self.constants = load_quality_constants()
-        self.spread = rounded_only(every)
-        self.width = LAW_VALUES + len(every.paths)
+        self.constants = load_quality_constants(recipe=Recipe(trained=True))
+        self.spread = load_quality_spread()
+        self.width = LAW_VALUES + len(self.spread.paths)
         models, reference = stacked(), design("llama-3-70b", {})
 
         def gaps(draws: Draws) -> Any:
@@ -150,7 +139,8 @@ class Errors:
             draws = ensemble.build_draws(self.constants, self.spread, count=len(points))
         finally:
             ensemble.uniform_points = old
-        return np.asarray(self.gaps(draws))
+        rounded = draws.constants.replace(trained=None)
+        return np.asarray(self.gaps(draws.replace(constants=rounded)))
 
     def of(self, points: np.ndarray) -> np.ndarray:
         """Error of each smooth quantile of each design, in standard deviations."""
@@ -162,12 +152,6 @@ class Errors:
 def _weights(count: int, level: float) -> np.ndarray:
     law = beta(level * (count + 1), (1.0 - level) * (count + 1))
     return np.diff(law.cdf(np.arange(count + 1) / count))
-
-
-def scrambled(count: int, width: int, *, seed: int) -> np.ndarray:
-    """Points as ``uniform_points`` makes them, from any seed."""
-    points = qmc.Sobol(width, scramble=True, rng=seed).random(count)
-    return (np.floor(points * count) + 0.5) / count
 
 
 def rms(errors: np.ndarray) -> float:
@@ -184,11 +168,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure speed and errors, or compare seeds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=0)
-    seeds = parser.parse_args(arguments).seeds
+    parser.add_argument("--draws", type=int, default=SEARCH_DRAWS)
+    given = parser.parse_args(arguments)
+    seeds = given.seeds
     enable_x64()
     errors = Errors()
     if seeds:
-        points = partial(scrambled, SEARCH_DRAWS, errors.width)
+        points = partial(scrambled_points, given.draws, errors.width)
         found = sorted((rms(errors.of(points(seed=s))), s) for s in range(seeds))
         for value, seed in (*found[:3], found[len(found) // 2]):
             show(f"seed {seed}: {value:.3f} standard deviations")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from codesign.optimize.sensitivity import elasticities as elasticities
     from codesign.serving.design import Design as Design
     from codesign.study.compare import compare as compare
+    from codesign.study.service import service as service
     from codesign.study.sweep import sweep as sweep
     from codesign.study.table import Table as Table
     from codesign.study.uncertainty import uncertainty as uncertainty
@@ -51,6 +52,7 @@ _HOMES = {
     "load_study": "codesign.config.study",
     "load_technology": "codesign.config.technology",
     "pareto": "codesign.optimize.pareto",
+    "service": "codesign.study.service",
     "sweep": "codesign.study.sweep",
     "uncertainty": "codesign.study.uncertainty",
 }
@@ -75,6 +77,7 @@ __all__ = [
     "optimize",
     "pareto",
     "quality",
+    "service",
     "sweep",
     "uncertainty",
 ]

@@ -13,6 +13,8 @@ from codesign.core.quantities import Scalar, Unit
 from codesign.core.record import Record
 from codesign.cost.detail import RESOURCES, operator_costs
 from codesign.cost.record import Cost
+from codesign.cost.total import drafting
+from codesign.outcome.service import Service
 from codesign.report.breakdown import COMPONENTS, DURATIONS, parts_table
 from codesign.report.tables import BAD, Table, metric_title
 from codesign.report.texts import number, percent, quantity
@@ -28,6 +30,7 @@ HEADLINE = (
     "inter_token_latency",
     "request_latency",
     "queue_time",
+    "tokens_per_step",
     "throughput",
     "batch",
     "max_batch",
@@ -50,12 +53,15 @@ TITLES = {
     "time_per_output_token": "time per output token, mean",
     "inter_token_latency": "time per output token, median",
     "queue_time": "wait in the queue",
+    "tokens_per_step": "tokens per step, guesses accepted",
     "decode_power": "power per chip in decode steps",
     "prefill_power": "power per chip in steps with prefill",
     "power_server": "mean power per chip, server",
     "power_facility": "mean power per chip, facility",
     "usd_per_second": "price of a chip at work, facility",
 }
+LEAST_SHOWN = {"queue_time": 0.0, "tokens_per_step": 1.0}
+LIFE = ("inference_energy", "lifetime_energy")
 BYTES, SECONDS = Unit("B"), Unit("s")
 YEAR = 31557600.0  # seconds
 ARRAYS = COMPONENTS["converter"]  # left out where a chip has none
@@ -63,9 +69,10 @@ SHOWN_STEPS = {"decode": "Decode step", "prompt": "Step that prefills one prompt
 LEAST_SHARE = 1e-3  # operators below this share of the time stand in one line
 
 
-def design_tables(design: Design, cost: Cost) -> Iterator[Table]:
+def design_tables(design: Design, cost: Cost, *, served: Service) -> Iterator[Table]:
     """All tables of one design, the operators last."""
     yield headline_table(cost)
+    yield service_table(design, served)
     yield memory_table(cost)
     yield energy_table(design, cost)
     yield time_table(cost)
@@ -73,6 +80,8 @@ def design_tables(design: Design, cost: Cost) -> Iterator[Table]:
     held = _settled(design, cost)
     for kind, title in SHOWN_STEPS.items():
         yield operators_table(held, kind=kind, title=title)
+    if design.draft is not None:
+        yield operators_table(drafting(held), kind="decode", title="Draft step")
     if violated_limits(cost):
         yield limits_table(cost)
 
@@ -86,9 +95,28 @@ def headline_table(cost: Cost) -> Table:
             quantity(float(get_path(cost, path)), units[path]),
         )
         for path in HEADLINE
-        if path != "queue_time" or float(cost.queue_time) > 0
+        if float(get_path(cost, path)) > LEAST_SHOWN.get(path, -1.0)
     ]
     return Table(title="", columns=("metric", "value"), rows=tuple(rows))
+
+
+def service_table(design: Design, served: Service) -> Table:
+    """Cost per byte of text, per answer, and over the life of the model."""
+    units = path_units(Service)
+    alive = float(design.request.lifetime_tokens) > 0
+    names = [n for n in units if alive or n not in LIFE]
+    rows = [
+        (metric_title(n), quantity(float(getattr(served, n)), units[n])) for n in names
+    ]
+    return Table(
+        title="Text, answers and life",
+        columns=("metric", "value"),
+        rows=tuple(rows),
+        note="At the server's plug unless it says more. Accuracy follows from the "
+        "benchmark score of the quality law and an assumed gain from thought: a dial, "
+        "not a claim."
+        + ("" if alive else " For energy over the life give --lifetime-tokens."),
+    )
 
 
 def memory_table(cost: Cost) -> Table:

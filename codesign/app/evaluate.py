@@ -11,7 +11,10 @@ from codesign.core.errors import InputError
 
 if TYPE_CHECKING:
     from codesign.cost.record import Cost
+    from codesign.outcome.service import Service
     from codesign.serving.design import Design
+
+    Costs = tuple[Cost, Service]
 
 Out = Annotated[
     Path | None,
@@ -51,14 +54,16 @@ def evaluate(flags: DesignFlags, *, as_json: Json = False, out: Out = None) -> N
     from codesign.app.output import json_text, write_output
     from codesign.cost.evaluate import evaluate as run
     from codesign.study.line import violated_limits
+    from codesign.study.service import service
 
     design = read_design(flags)
     cost = jax.device_get(run(design))
-    data = _as_dict(flags, design, cost=cost) if as_json or out else {}
+    served = jax.device_get(service(design, cost))
+    data = _as_dict(flags, design, costs=(cost, served)) if as_json or out else {}
     if as_json:
         typer.echo(json_text(data))
     else:
-        _show(flags, design, cost=cost)
+        _show(flags, design, costs=(cost, served))
     if out is not None and out.suffix == ".json":
         write_output(out, json_text(data) + "\n")
     elif out is not None:
@@ -70,15 +75,17 @@ def evaluate(flags: DesignFlags, *, as_json: Json = False, out: Out = None) -> N
         raise typer.Exit(INFEASIBLE)
 
 
-def _as_dict(flags: DesignFlags, design: "Design", *, cost: "Cost") -> dict[str, Any]:
-    """Fields of ``Cost`` in SI, broken limits, every input, doubts, and versions."""
+def _as_dict(flags: DesignFlags, design: "Design", *, costs: "Costs") -> dict[str, Any]:
+    """Fields of ``Cost`` and ``Service`` in SI, broken limits, inputs, doubts."""
     from codesign.app.flags import unsure_values
     from codesign.app.output import versions
     from codesign.study.line import violated_limits
     from codesign.study.plain import to_plain
 
+    cost, served = costs
     return {
         **to_plain(cost),
+        **to_plain(served),
         "violated": violated_limits(cost),
         "inputs": to_plain(design),
         "unsure": unsure_values(flags),
@@ -94,7 +101,7 @@ def _save(out: Path, design: "Design", *, title: str) -> None:
     write_whole(out, lambda part: save_design(design, part, comment=comment))
 
 
-def _show(flags: DesignFlags, design: "Design", *, cost: "Cost") -> None:
+def _show(flags: DesignFlags, design: "Design", *, costs: "Costs") -> None:
     from codesign.app.design_tables import design_tables
     from codesign.app.flags import given_chip
     from codesign.app.output import console, show_table
@@ -102,7 +109,8 @@ def _show(flags: DesignFlags, design: "Design", *, cost: "Cost") -> None:
 
     screen = console()
     screen.print(flags.text(), style="bold", markup=False)
-    for table in design_tables(design, cost):
+    cost, served = costs
+    for table in design_tables(design, cost, served=served):
         show_table(screen, table)
     chip = given_chip(flags)
     if chip:

@@ -22,18 +22,22 @@ RECORD_FLAGS = {
     "chip": "Chip: preset, alias or YAML file.",
     "model": "Model: preset, YAML file or Hugging Face config.json.",
     "stack": "Serving stack: preset or YAML file. Default: the chip's own.",
+    "draft": "Small model that guesses tokens (speculative decoding). Default: none.",
 }
 NUMBER_FLAGS = {
     "num_chips": "Chips that serve together. Default: 1.",
     "tensor_parallel": "Chips that share each layer. Default: as many as divide.",
     "pipeline_parallel": "Stages of layers. Default: 1.",
     "expert_parallel": "Ranks that experts are spread over. Default: 1.",
+    "draft_tokens": "Guesses verified per step. Default with a draft model: 4.",
+    "acceptance": "Share of guesses that are right. Default: from both models' loss.",
     "batch": "Running sequences of all replicas together (closed loop).",
     "rate": 'Arrival rate, such as "4 req/s" (open loop).',
     "prompt_length": "Prompt tokens per request.",
     "output_length": "Mean output tokens per request.",
     "output_variation": "Spread of output lengths over their mean. Default: 0.",
     "prefix_hit_fraction": "Share of prompt tokens found in a cache. Default: 0.",
+    "lifetime_tokens": 'All tokens the model will write, such as "1e15 token".',
     "power_limit": 'Power cap per chip, such as "500 W". Default: the TDP.',
     "decode_voltage": "Highest voltage in decode steps. Default: the chip's.",
     "prefill_voltage": "Highest voltage in steps with prefill. Default: the chip's.",
@@ -163,8 +167,10 @@ def _new_design(flags: DesignFlags) -> "Design":
 def _changed_design(flags: DesignFlags) -> "Design":
     from codesign.config.chips import load_stack
     from codesign.config.design import PLACES, check_design, load_design
+    from codesign.config.drafting import with_draft
     from codesign.config.models import load_model
     from codesign.config.overrides import apply_overrides
+    from codesign.config.yaml import Problems
 
     if flags.file is None or "chip" in flags.given:
         raise InputError(
@@ -177,9 +183,15 @@ def _changed_design(flags: DesignFlags) -> "Design":
         design = design.replace(model=load_model(given.pop("model")))
     if "stack" in given:
         design = design.replace(stack=load_stack(given.pop("stack")))
+    if "draft" in given:
+        design = design.replace(draft=load_model(given.pop("draft")))
+        given.setdefault("acceptance", "0")
     if "batch" in given and "rate" not in given:
         given["rate"] = "0 req/s"
     numbers = [f"{PLACES[name]}={text}" for name, text in given.items()]
     design = apply_overrides(design, [*numbers, *flags.overrides])
+    problems = Problems(file="codesign")
+    design = with_draft(design, problems, place=flag_name)
+    problems.raise_if_any()
     check_design(design)
     return design

@@ -50,7 +50,7 @@ Metrics = Annotated[
     list[str] | None,
     typer.Option(
         "--metric",
-        help="Metric to show: a field of Cost. Repeatable.",
+        help="Metric to show, such as energy_per_byte_server. Repeatable.",
         show_default=False,
     ),
 ]
@@ -210,13 +210,14 @@ def _checked_metrics(metrics: list[str] | None) -> list[str]:
     from codesign.core.errors import UnknownNameError
     from codesign.core.paths import nearest, path_units
     from codesign.cost.record import Cost
+    from codesign.outcome.service import Service
 
-    known = list(path_units(Cost))
+    known = [*path_units(Cost), *path_units(Service)]
     for name in metrics or []:
         if name not in known:
             close = nearest(name, known) or known[:3]
             raise UnknownNameError(
-                f"--metric {name}: no such field of Cost. Close: {', '.join(close)}."
+                f"--metric {name}: no such metric. Close: {', '.join(close)}."
             )
     return metrics or list(SHOWN)
 
@@ -250,8 +251,8 @@ def _as_dict(flags: DesignFlags, found: "Line") -> dict[str, Any]:
         "values": list(found.values),
         "design": flags.text(),
         "costs": [
-            {**to_plain(cost), "violated": violated_limits(cost)}
-            for cost in found.costs
+            {**to_plain(cost), **to_plain(served), "violated": violated_limits(cost)}
+            for cost, served in zip(found.costs, found.services, strict=True)
         ],
         "inputs": to_plain(found.designs[0]),
         "unsure": unsure_values(flags),
@@ -277,20 +278,20 @@ def _csv(flags: DesignFlags, rows: list[dict[str, Any]]) -> str:
 
 def _table(flags: DesignFlags, found: "Line", *, metrics: list[str]) -> "Table":
     from codesign.config.units import format_quantity
-    from codesign.core.paths import get_path, path_units
-    from codesign.cost.record import Cost
-    from codesign.report.tables import Table
+    from codesign.report.tables import Table, metric_unit
     from codesign.report.texts import quantity
-    from codesign.study.line import violated_limits
+    from codesign.study.line import line_metric, violated_limits
 
-    units = path_units(Cost)
     rows = [
         (
             format_quantity(value, found.unit),
-            *(quantity(float(get_path(cost, name)), units[name]) for name in metrics),
-            ", ".join(violated_limits(cost)),
+            *(
+                quantity(line_metric(found, name, index=index), metric_unit(name))
+                for name in metrics
+            ),
+            ", ".join(violated_limits(found.costs[index])),
         )
-        for value, cost in zip(found.values, found.costs, strict=True)
+        for index, value in enumerate(found.values)
     ]
     return Table(
         title=flags.text(),

@@ -87,7 +87,7 @@ class Datasheet(Record):
     without hardware repeats the rate of the next wider one, no spares are 1, the
     shares are those of the style. A chip without cells for weights names no ``store``
     and no ``store_capacity``; one whose design its vendor's margin pays names none of
-    the last four.
+    the last four. Without ``sparse_rate`` zeros are not skipped.
     """
 
     node: Meters
@@ -109,6 +109,7 @@ class Datasheet(Record):
     weight_fraction: Fraction
     kv_fraction: Fraction
     link_bandwidth: BytesPerSecond
+    sparse_rate: Factor
     store_capacity: Bytes
     design_fraction: Fraction
     volume: Count
@@ -117,6 +118,7 @@ class Datasheet(Record):
 
 
 OPTIONAL = {
+    "sparse_rate",
     "peak_compute_8bit",
     "peak_compute_4bit",
     "num_extra_formats",
@@ -329,6 +331,7 @@ def _compute(sheet: dict[str, Any]) -> Compute:
         rate_4bit=rate_4bit,
         num_extra_formats=sheet.get("num_extra_formats", 0.0),
         spare_factor=sheet.get("spare_factor", 1.0),
+        sparse_rate=sheet.get("sparse_rate", 1.0),
     )
 
 

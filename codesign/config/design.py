@@ -13,13 +13,14 @@ import numpy as np
 from ruamel.yaml import YAML
 
 from codesign.config.chips import chip_info, load_chip, load_stack, load_system
+from codesign.config.drafting import with_draft
 from codesign.config.models import load_model
 from codesign.config.overrides import (
     design_faults,
     read_override,
     split_assignment,
 )
-from codesign.config.records import read_values, record_from_values
+from codesign.config.records import build_record, read_values, record_from_values
 from codesign.config.technology import load_technology
 from codesign.config.units import format_quantity, parse_quantity
 from codesign.config.yaml import Problems, problems_of, read_yaml
@@ -56,6 +57,9 @@ PLACES = {
     "output_variation": "request.output_variation",
     "rate": "request.rate",
     "prefix_hit_fraction": "request.prefix_hit_fraction",
+    "lifetime_tokens": "request.lifetime_tokens",
+    "draft_tokens": "deployment.draft_tokens",
+    "acceptance": "deployment.acceptance",
 }
 """Path in the design of every number that ``build_design`` takes."""
 
@@ -64,6 +68,7 @@ SYSTEM_NAMES = ("domain_size", "outer_bandwidth", "outer_latency", "hops")
 _LOADERS: dict[str, tuple[Callable[[str | Path], Any], type[Record]]] = {
     "chip": (load_chip, Chip),
     "model": (load_model, Transformer),
+    "draft": (load_model, Transformer),
     "stack": (load_stack, Stack),
 }
 _EXACT_DIGITS = (3, 6, 12, 17)
@@ -87,6 +92,10 @@ def build_design(
     decode_voltage: Quantity | None = None,
     output_variation: Quantity | None = None,
     prefix_hit_fraction: Quantity | None = None,
+    lifetime_tokens: Quantity | None = None,
+    draft: str | Path | Transformer | None = None,
+    draft_tokens: Quantity | None = None,
+    acceptance: Quantity | None = None,
     stack: str | Path | Stack | None = None,
     technology: Technology | None = None,
     system: System | None = None,
@@ -103,6 +112,8 @@ def build_design(
     tensor parallelism as divides chips and heads and stays inside the domain of
     fast links; no pipeline or expert parallelism; the power limit is the TDP,
     voltages are the chip's, the stack and the system are those of the chip.
+    With a ``draft`` model, ``draft_tokens`` (4) guesses are verified per step, and
+    ``acceptance`` follows from the loss of both models unless it is given.
     ``overrides`` are ``path=value`` texts, applied before defaults are chosen.
 
     Raises:
@@ -124,8 +135,8 @@ def build_design(
     assignments = given.pop("overrides")
     pairs = dict(split_assignment(text) for text in assignments)
     problems = Problems(file="design")
-    draft = Draft(given, problems=problems, overrides=pairs, allow_bare=True)
-    design = draft.design()
+    maker = Draft(given, problems=problems, overrides=pairs, allow_bare=True)
+    design = maker.design()
     problems.raise_if_any()
     if design is None:
         raise InputError(problems.text())
@@ -161,6 +172,7 @@ class Draft:
         if len(self.problems.found) > before:
             return None
         design = _with_values(parts, values)
+        design = with_draft(design, self.problems, place=self.place)
         for path, message in design_faults(design).items():
             self.problems.add(self._place_of(path), message)
         return design if len(self.problems.found) == before else None
@@ -228,6 +240,7 @@ class Draft:
         parts: dict[str, Any] = {
             "chip": chip,
             "model": self._part("model"),
+            "draft": self._part("draft"),
             "technology": self.given.get("technology") or load_technology(),
             "system": self.given.get("system"),
         }
@@ -298,6 +311,7 @@ def _with_values(parts: Mapping[str, Any], values: Mapping[str, float]) -> Desig
         deployment=Deployment(**dict.fromkeys(path_units(Deployment), 0.0)),
         request=Request(**dict.fromkeys(path_units(Request), 0.0)),
         stack=parts["stack"],
+        draft=parts["draft"],
         technology=parts["technology"],
     )
     for path, value in values.items():
@@ -353,7 +367,9 @@ def design_to_dict(design: Design) -> dict[str, Any]:
     Tables are lists of texts; pure numbers stay numbers.
     """
     nested: dict[str, Any] = {}
-    for path, unit in path_units(Design).items():
+    draft = {} if design.draft is None else path_units(Transformer)
+    own = {f"draft.{path}": unit for path, unit in draft.items()}
+    for path, unit in {**path_units(Design), **own}.items():
         values = np.asarray(get_path(design, path), np.float64)
         if not np.all(np.isfinite(values)):
             raise InputError(f"{path}: {values} is not finite and cannot be kept.")
@@ -386,9 +402,15 @@ def load_design(path: str | Path) -> Design:
         raise InputError(f"{given}: no such file.")
     document = read_yaml(given)
     problems = problems_of(document)
-    infos = read_values(Design, document.data, problems=problems, prefix="")
+    data = dict(document.data)
+    drafted = data.pop("draft", None)
+    infos = read_values(Design, data, problems=problems, prefix="")
+    draft = None
+    if drafted is not None:
+        draft = build_record(Transformer, drafted, problems=problems, prefix="draft")
     problems.raise_if_any()
-    return record_from_values(Design, {p: info.value for p, info in infos.items()})
+    values = {path: info.value for path, info in infos.items()}
+    return record_from_values(Design, values).replace(draft=draft)
 
 
 def check_design(design: Design) -> None:

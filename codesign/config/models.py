@@ -32,6 +32,9 @@ _FORMATS = {
     "training_tokens",
     "num_ffn_layers",
     "chunked_attention",
+    "weight_density",
+    "index_bits",
+    "activation_density",
     "gated_attention",
 }
 _EXPERTS = {"num_active_experts", "expert_size", "shared_size", "num_dense_layers"}
@@ -48,7 +51,10 @@ _POSITIVE = {
     "activation_bits",
     "kv_bits",
     "head_bits",
+    "weight_density",
+    "activation_density",
 }
+_SHARES = ("weight_density", "activation_density")
 _ORDERED = (
     ("num_kv_heads", "num_heads"),
     ("num_ffn_layers", "num_layers"),
@@ -334,6 +340,8 @@ def _check_values(infos: Mapping[str, ValueInfo], problems: Problems) -> None:
         values[name] = info.value
         if info.value < 0 or (info.value == 0 and name in _POSITIVE):
             problems.add(f"parameters.{name}", f"{info.value:g} is not positive.")
+    for name in [name for name in _SHARES if values.get(name, 0.0) > 1]:
+        problems.add(f"parameters.{name}", f"{values[name]:g} is above 1.")
     for small, large in _ORDERED:
         if values.get(small, 0.0) > values.get(large, math.inf):
             message = f"{values[small]:g} is more than {large}, {values[large]:g}."

@@ -72,6 +72,7 @@ _STRUCTURE = (
     "chip.sram.kv_fraction",
 )
 """Parameters that rules tie to each other."""
+_SHARES = (".acceptance", "model.weight_density", "model.activation_density")
 _SIGNED = "chip.anchor."
 _ROUNDING = 1e-9
 
@@ -438,7 +439,7 @@ def _value_fault(path: str, values: np.ndarray, *, unit: Unit) -> str:
         return f"{format_quantity(lowest, unit)} is negative; allowed is 0 or more."
     if path in _WHOLE and not lowest.is_integer():
         return f"{lowest:g} is not a whole number."
-    if path.endswith(("_fraction", "_efficiency")) and highest > 1:
+    if path.endswith(("_fraction", "_efficiency", *_SHARES)) and highest > 1:
         return f"{highest:g} is above 1; a fraction lies in [0, 1]."
     return ""
 

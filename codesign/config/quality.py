@@ -31,7 +31,10 @@ from codesign.quality.constants import (
     QualityConstants,
     Repetition,
     ShapeConstants,
+    SparsityConstants,
+    SpeculationConstants,
     TextConstants,
+    ThinkingConstants,
     TrainedConstants,
     VocabularyConstants,
 )
@@ -51,6 +54,9 @@ SECTIONS: dict[str, type[Record]] = {
     "limits": Limits,
     "text": TextConstants,
     "trained": TrainedConstants,
+    "sparsity": SparsityConstants,
+    "thinking": ThinkingConstants,
+    "speculation": SpeculationConstants,
 }
 NORMAL, LOGNORMAL = "normal", "lognormal"
 SPREAD_FORM = "a spread needs low < high, and note: normal or lognormal."

@@ -24,7 +24,7 @@ from codesign.quality.evaluate import check_training_tokens
 PRICES = {"weights": "weight_price", "kv": "kv_price"}
 DEFAULT = "default"
 KEYS = ("weights", "kv", "trained", "group_size")
-REFERENCE_KEYS = ("model", "training_tokens")
+REFERENCE_KEYS = ("model", "training_tokens", "recipe")
 
 
 @dataclass(frozen=True)
@@ -94,31 +94,40 @@ def apply_recipe(
     return constants.replace(precision=rounding, trained=trained)
 
 
-def read_recipe(data: Any, problems: Problems) -> Recipe:
+def read_recipe(data: Any, problems: Problems, *, place: str = "recipe") -> Recipe:
     """The recipe of a study's section; an absent one rounds by a good method."""
     if data is None:
         return ROUNDED
     if not isinstance(data, dict):
-        problems.add("recipe", f"expected a mapping of keys to values, found {data!r}.")
+        problems.add(place, f"expected a mapping of keys to values, found {data!r}.")
         return ROUNDED
     for key in data:
         if key not in KEYS:
-            problems.unknown_key(f"recipe.{key}", list(KEYS))
+            problems.unknown_key(f"{place}.{key}", list(KEYS))
     trained, group = data.get("trained", False), data.get("group_size")
     if not isinstance(trained, bool):
-        problems.add("recipe.trained", f"expected true or false, found {trained!r}.")
+        problems.add(f"{place}.trained", f"expected true or false, found {trained!r}.")
         return ROUNDED
     if group is not None and not (isinstance(group, int | float) and group > 1):
-        problems.add("recipe.group_size", f"expected a count above 1, found {group!r}.")
+        message = f"expected a count above 1, found {group!r}."
+        problems.add(f"{place}.group_size", message)
         return ROUNDED
     names = {key: str(data[key]) for key in ("weights", "kv") if key in data}
     return Recipe(trained=trained, group_size=group, **names)
 
 
+def reference_recipe(data: Any, recipe: Recipe) -> Recipe:
+    """How the reference got its formats: as its entry says, else like the others."""
+    entry = data.get("recipe") if isinstance(data, dict) else None
+    place = "reference.recipe"
+    return recipe if entry is None else read_recipe(entry, Problems(), place=place)
+
+
 def read_reference(data: Any, problems: Problems) -> Transformer | None:
     """The model that a study compares with; None without an entry.
 
-    A preset or a ``config.json``, as text or as a mapping with training tokens.
+    A preset or a ``config.json``, as text or as a mapping with training tokens and
+    a recipe of its own.
     """
     if data is None:
         return None
@@ -126,6 +135,7 @@ def read_reference(data: Any, problems: Problems) -> Transformer | None:
     for key in entry:
         if key not in REFERENCE_KEYS:
             problems.unknown_key(f"reference.{key}", list(REFERENCE_KEYS))
+    read_recipe(entry.get("recipe"), problems, place="reference.recipe")
     if not isinstance(entry.get("model"), str):
         problems.add("reference", "expected the name of a model or the path of a file.")
         return None

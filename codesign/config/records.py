@@ -16,7 +16,7 @@ from codesign.config.yaml import Problems
 from codesign.core.checks import check_x64
 from codesign.core.errors import UnitError
 from codesign.core.quantities import Unit, unit_of
-from codesign.core.record import Record
+from codesign.core.record import Record, part_of
 
 _R = TypeVar("_R", bound=Record)
 
@@ -233,7 +233,9 @@ def _number(text: Any, unit: Unit, *, problems: Problems, path: str) -> Any:
 
 
 def _fields(record_type: type[Record]) -> dict[str, Any]:
-    return get_type_hints(record_type, include_extras=True)
+    """Annotations of what a file must hold: not of records that may be None."""
+    hints = get_type_hints(record_type, include_extras=True)
+    return {name: hint for name, hint in hints.items() if part_of(hint) is None}
 
 
 def _join(prefix: str, name: str) -> str:

@@ -30,9 +30,14 @@ from codesign.config.overrides import (
     split_assignment,
     unknown_parameter,
 )
-from codesign.config.quality import load_quality_constants
-from codesign.config.recipe import ROUNDED, Recipe, read_recipe, read_reference
+from codesign.config.recipe import (
+    Recipe,
+    read_recipe,
+    read_reference,
+    reference_recipe,
+)
 from codesign.config.sweep import Axis, Plan, read_plan
+from codesign.config.terms import VOCABULARY, check_paid, read_terms
 from codesign.config.units import format_quantity, parse_quantity
 from codesign.config.yaml import Problems, read_yaml
 from codesign.core.checks import check_x64
@@ -42,6 +47,8 @@ from codesign.core.quantities import Unit
 from codesign.cost.limits import Limits
 from codesign.cost.record import Cost
 from codesign.model.transformer import Transformer
+from codesign.outcome.service import Service
+from codesign.outcome.terms import Terms
 from codesign.quality.ensemble import Paired
 from codesign.quality.evaluate import Quality
 from codesign.quality.validity import Validity
@@ -62,12 +69,14 @@ STUDY_KEYS = (
     "reference",
     "sweep",
     "budget",
+    "answers",
 )
 REQUEST_KEYS = tuple(n for n, p in PLACES.items() if p.startswith("request."))
 BASELINE_KEYS = (
     "chip",
     "model",
     "stack",
+    "draft",
     *(name for name in PLACES if name not in REQUEST_KEYS),
     "tune",
     "set",
@@ -80,8 +89,10 @@ ABBREVIATIONS = {
     "latency": "request_latency",
     "cost": "usd_per_token",
     "quality": "quality.gap",
+    "energy_per_text": "energy_per_byte_server",
+    "lifetime": "lifetime_energy",
 }
-BUDGETS = ("tokens", "compute")
+DRAFTING = ("draft_tokens", "acceptance")
 SEARCH_KEYS = ("starts", "seed")
 OBJECTIVE = "energy_per_token_server"
 _NO_ARGUMENT = ("tune", "set")
@@ -152,9 +163,23 @@ class Study:
         return read_recipe(self.resolved.get("recipe"), Problems())
 
     @property
-    def equal_compute(self) -> bool:
-        """Whether models are trained with the reference's compute, not its tokens."""
-        return self.resolved.get("budget") == "compute"
+    def reference_recipe(self) -> Recipe:
+        """How the reference got its formats, the study's recipe unless named."""
+        return reference_recipe(self.resolved.get("reference"), self.recipe)
+
+    @property
+    def terms(self) -> Terms:
+        """What stays equal while designs change."""
+        return Terms(
+            compute=self.resolved.get("budget") == "compute",
+            text=VOCABULARY in self._moving(),
+            answers=self.resolved.get("answers") == "equal",
+        )
+
+    def _moving(self) -> set[str]:
+        """Paths of what is free or swept."""
+        axes = self.sweep.axes if self.sweep else ()
+        return {variable.path for variable in (*self.free, *axes)}
 
     @property
     def reference(self) -> Transformer:
@@ -227,10 +252,10 @@ def resolved_study(study: Study) -> str:
 
 @cache
 def metric_units() -> dict[str, Unit]:
-    """Unit of every metric: paths in ``Cost``, and ``quality.`` with its paths."""
+    """Unit of every metric: those of ``Cost`` and ``Service``, and ``quality.``."""
     scores = {f"quality.{path}": unit for path, unit in path_units(Quality).items()}
     scalar = {p: unit for p, unit in scores.items() if not p.endswith("_by_law")}
-    return {**path_units(Cost), **scalar}
+    return {**path_units(Cost), **path_units(Service), **scalar}
 
 
 def override_study(
@@ -311,7 +336,14 @@ class _Reader:
         objective = str(self.data.get("minimize", "" if searched else OBJECTIVE))
         minimize = read_objective(objective, problems=self.problems)
         tune, off, search = self._tune(), self._off(), self._search()
-        judged = self._judged()
+        judged = read_terms(self.data, self.problems, folder=self.file.resolve().parent)
+        check_paid(
+            self.data,
+            self.problems,
+            minimize=minimize,
+            limits=["" if limit is None else limit.metric for limit in limits],
+            baseline=baseline,
+        )
         if self.problems.found or baseline is None:
             return None
         study = Study(
@@ -377,7 +409,7 @@ class _Reader:
         if not known & {"batch", "rate", PLACES["batch"], PLACES["rate"]}:
             given |= self._middle_batch()
         folder = self.file.resolve().parent
-        for name in ("chip", "model", "stack"):
+        for name in ("chip", "model", "stack", "draft"):
             if isinstance(given.get(name), str):
                 given[name] = str(locate(given[name], folder))
         return given
@@ -451,32 +483,6 @@ class _Reader:
                 message = f'no limit is called "{given}". Close: {", ".join(allowed)}.'
                 self.problems.add("off", message)
         return tuple(dict.fromkeys(names))
-
-    def _judged(self) -> dict[str, Any]:
-        """What the file says of recipe, reference and budget, paths made whole."""
-        names = ("recipe", "reference", "budget")
-        found = {name: self.data[name] for name in names if name in self.data}
-        if found.get("budget", BUDGETS[0]) not in BUDGETS:
-            allowed = " or ".join(BUDGETS)
-            self.problems.add("budget", f"{found['budget']!r} is not {allowed}.")
-        if "budget" in found and "model.training_tokens" in self._section("free"):
-            message = "training tokens cannot be free under a budget; drop one."
-            self.problems.add("budget", message)
-        reference, folder = found.get("reference"), self.file.resolve().parent
-        if isinstance(reference, str):
-            reference = {"model": reference}
-        if isinstance(reference, dict) and isinstance(reference.get("model"), str):
-            whole = str(locate(reference["model"], folder))
-            found["reference"] = {**reference, "model": whole}
-        read_reference(found.get("reference"), self.problems)
-        recipe = read_recipe(found.get("recipe"), self.problems)
-        if recipe != ROUNDED and not self.problems.found:
-            try:
-                load_quality_constants(recipe=recipe)
-            except InputError as error:
-                where, _, message = str(error).partition(": ")
-                self.problems.add(where, message)
-        return found
 
     def _search(self) -> Search:
         section = self._section("search")
@@ -649,9 +655,11 @@ def _resolved(study: Study, given: Mapping[str, Any]) -> dict[str, Any]:
         name: exact_text(float(get_path(design, path)), units[path])
         for name, path in PLACES.items()
         if name != ("batch" if open_loop else "rate")
+        and (design.draft is not None or name not in DRAFTING)
     }
     baseline = {name: given[name] for name in ("chip", "model")}
     baseline["stack"] = given.get("stack") or chip_info(given["chip"]).stack
+    baseline |= {"draft": given["draft"]} if "draft" in given else {}
     baseline |= {k: v for k, v in numbers.items() if k not in REQUEST_KEYS}
     baseline["tune"] = [prefix.removesuffix(".") for prefix in study.tune]
     changes = given.get("set") or {}

@@ -4,7 +4,7 @@ Keyword arguments -> an immutable pytree node; behaviour stands in functions.
 """
 
 from collections.abc import Iterator
-from typing import Any, TypeVar, dataclass_transform, get_type_hints
+from typing import Any, TypeVar, dataclass_transform, get_args, get_type_hints
 
 import flax.struct
 import jax
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from codesign.core.quantities import Unit, unit_of
 
 _Tree = TypeVar("_Tree")
+NONE = type(None)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
@@ -32,10 +33,27 @@ def as_float64(tree: _Tree) -> _Tree:
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), tree)
 
 
+def part_of(annotation: Any) -> type[Record] | None:
+    """The record type of an annotation such as ``Transformer | None``, else None.
+
+    Example:
+        >>> part_of(Record | None) is Record, part_of(Record)
+        (True, None)
+    """
+    parts = get_args(annotation)
+    if NONE not in parts:
+        return None
+    records = [part for part in parts if isinstance(part, type) and part is not NONE]
+    return records[0] if records and issubclass(records[0], Record) else None
+
+
 def field_units(
     record_type: type[Record], prefix: str = ""
 ) -> Iterator[tuple[str, Unit]]:
-    """Dotted path and unit of every leaf that a record type declares."""
+    """Dotted path and unit of every leaf that a record type declares.
+
+    Records that may be None are left out.
+    """
     for name, annotation in get_type_hints(record_type, include_extras=True).items():
         path = f"{prefix}{name}"
         unit = unit_of(annotation)

@@ -11,7 +11,7 @@ from codesign.core.smooth import Sharpness
 from codesign.hardware.chip import Compute
 from codesign.hardware.silicon import Silicon
 from codesign.hardware.store import num_slices
-from codesign.model.formats import interpolate_by_bits, supported_bits
+from codesign.model.formats import interpolate_by_bits, pattern_share, supported_bits
 from codesign.operators.phases import KINDS
 from codesign.operators.table import OperatorTable, kind_column
 from codesign.serving.design import Design
@@ -36,7 +36,8 @@ def row_formats(
     """Factors of the formats that the hardware runs each row in.
 
     Assumes: a chip without 4-bit hardware runs 4-bit products at the 8-bit
-    energy, and one without 8-bit hardware those at the 16-bit energy.
+    energy, and one without 8-bit hardware those at the 16-bit energy. Only weights
+    in the pattern 2:4 run at the sparse rate, and only where hardware has one.
     Source: docs/theory/energy.md.
     """
     compute = design.chip.compute
@@ -44,7 +45,8 @@ def row_formats(
     return RowFormats(
         rate=interpolate_by_bits(
             bits, at_4=compute.rate_4bit, at_8=compute.rate_8bit, at_16=1.0
-        ),
+        )
+        * (1.0 + (compute.sparse_rate - 1.0) * pattern_share(table.density)),
         time_factor=_time_factor(design.stack, table),
         mac_energy=_mac_energy(built, compute, table=table, bits=bits),
         slices=num_slices(
@@ -58,7 +60,11 @@ def row_formats(
 def _mac_energy(
     built: Silicon, compute: Compute, *, table: OperatorTable, bits: Factor
 ) -> JoulesPerMac:
-    """Energy per MAC at full voltage, delivery of both operands included."""
+    """Energy per dense MAC at full voltage, delivery of both operands included.
+
+    Hardware with a rate for sparse weights multiplies only what is kept; all
+    inputs are delivered, from which it selects.
+    """
     four = jnp.where(
         compute.rate_4bit > compute.rate_8bit,
         built.mac_energy_4bit,
@@ -68,8 +74,10 @@ def _mac_energy(
         compute.rate_8bit > 1.0, built.mac_energy_8bit, built.mac_energy_16bit
     )
     alu = interpolate_by_bits(bits, at_4=four, at_8=eight, at_16=built.mac_energy_16bit)
-    operands = jnp.minimum(table.stored_bits, 16.0) + table.activation_bits
-    return alu + built.delivery_energy * operands / 2
+    stored = jnp.where(table.density < 1.0, table.stored_factor, 1.0)
+    operands = jnp.minimum(table.stored_bits, 16.0) * stored + table.activation_bits
+    done = 1.0 / (1.0 + (compute.sparse_rate - 1.0) * pattern_share(table.density))
+    return alu * done + built.delivery_energy * operands / 2
 
 
 def _time_factor(stack: Stack, table: OperatorTable) -> Factor:

@@ -12,6 +12,7 @@ from codesign.core.quantities import (
     KgCo2ePerToken,
     Seconds,
     SecondsPerToken,
+    Tokens,
     TokensPerSecond,
     UsdPerSecond,
     UsdPerToken,
@@ -65,7 +66,8 @@ class Cost(Record):
     """Every metric of a design, SI units.
 
     ``time_per_output_token`` is the mean time between a sequence's tokens,
-    prefill interference included; ``inter_token_latency`` the median.
+    prefill interference included; ``inter_token_latency`` the median;
+    ``tokens_per_step`` more than 1 where a draft model guesses tokens.
     ``power`` is the mean per chip at work. Where utilisation is below one, energy,
     dollars and carbon per token carry their share of the idle hours, and
     ``usd_per_second`` is per chip and second of work.
@@ -74,6 +76,7 @@ class Cost(Record):
     time_to_first_token: Seconds
     time_per_output_token: SecondsPerToken
     inter_token_latency: Seconds
+    tokens_per_step: Tokens
     request_latency: Seconds
     throughput: TokensPerSecond
     energy_per_token: JoulesPerToken

@@ -6,11 +6,12 @@ Design -> bytes of weights and KV per chip, resident shares, memory use.
 import jax.numpy as jnp
 from jax import Array
 
-from codesign.core.quantities import Bytes, Count, Fraction
+from codesign.core.quantities import Bytes, Count, Fraction, Tokens
 from codesign.core.record import Record
 from codesign.core.smooth import Sharpness, smooth_max, smooth_min
 from codesign.hardware.chip import Chip
 from codesign.hardware.silicon import Silicon
+from codesign.model.formats import stored_share
 from codesign.model.parameters import count_parameters, num_attention_layers
 from codesign.model.transformer import Transformer
 from codesign.operators.attention import linear_bits
@@ -51,8 +52,11 @@ def weight_bytes(
     Assumes: equal shares; small replicated parts (norms) are split too.
     """
     count = count_parameters(model)
-    linear = linear_bits(model, attention=False)
-    attention = linear_bits(model, attention=True)
+    linear, attention = (
+        bits
+        * stored_share(model.weight_density, bits=bits, index_bits=model.index_bits)
+        for bits in (linear_bits(model, attention=a) for a in (False, True))
+    )
     split = (
         count.attention * attention
         + (count.recurrent + count.dense_ffn + count.shared) * linear
@@ -99,16 +103,17 @@ def memory(
     available = f (DRAM + exclusive SRAM) + weights in the store;
     resident share phi = min(1, S / wanted) for managed SRAM, and
     1 / (1 + (wanted / S)^8) for a cache, where a larger cyclic scan hits nothing.
+    A draft model has weights and KV of its own beside those of the model.
 
     Source: docs/theory/memory.md.
     """
-    model, chip, deployment = design.model, design.chip, design.deployment
-    tensor, stages = deployment.tensor_parallel, deployment.pipeline_parallel
-    group = jnp.maximum(tensor, deployment.expert_parallel)
-    weights = weight_bytes(model, tensor=tensor, group=group, stages=stages)
+    chip, deployment = design.chip, design.deployment
     blocks = load.context + design.stack.kv_block / 2
-    each = kv_bytes(model, context=blocks, tensor=tensor, stages=stages)
-    mean = kv_bytes(model, context=load.context, tensor=tensor, stages=stages)
+    weights, each, mean = _held(design, design.model, spans=(blocks, load.context))
+    if design.draft is not None:
+        spans = blocks + deployment.draft_tokens, load.context
+        own, own_each, own_mean = _held(design, design.draft, spans=spans)
+        weights, each, mean = weights + own, each + own_each, mean + own_mean
     sequences = jnp.maximum(load.sequences, 1.0)
     peak = each * (sequences + 3 * load.context_variation * jnp.sqrt(sequences))
     managed = chip.style.managed_fraction
@@ -137,6 +142,23 @@ def memory(
         kv_residency=resident_share(
             chip, mean * sequences, fraction=sram.kv_fraction, sharpness=sharpness
         ),
+    )
+
+
+def _held(
+    design: Design, model: Transformer, *, spans: tuple[Tokens, Tokens]
+) -> tuple[Bytes, Bytes, Bytes]:
+    """Weights of a model on one chip, and a sequence's KV at its peak and mean."""
+    deployment = design.deployment
+    tensor, stages = deployment.tensor_parallel, deployment.pipeline_parallel
+    group = jnp.maximum(tensor, deployment.expert_parallel)
+    peak, mean = (
+        kv_bytes(model, context=span, tensor=tensor, stages=stages) for span in spans
+    )
+    return (
+        weight_bytes(model, tensor=tensor, group=group, stages=stages),
+        peak,
+        mean,
     )
 
 

@@ -7,7 +7,13 @@ voltages are variables and power is a limit; ``evaluate`` sets them first.
 import jax
 import jax.numpy as jnp
 
-from codesign.core.quantities import Fraction, JoulesPerToken, Scalar, Volts
+from codesign.core.quantities import (
+    Count,
+    Fraction,
+    JoulesPerToken,
+    Scalar,
+    Volts,
+)
 from codesign.core.record import Record
 from codesign.core.smooth import Sharpness, smooth_max
 from codesign.cost.energy import EnergyBill
@@ -29,24 +35,28 @@ from codesign.serving.load import (
     Load,
     StepTokens,
     decode_step,
+    design_load,
     mixed_step,
     num_chunks,
     num_replicas,
     prefill_share,
     prompt_step,
-    stationary_load,
 )
 
 MEDIAN_STEEPNESS = 12.0  # how sharply the median step flips from decode to mixed
 
 
 class Prepared(Record):
-    """All that does not depend on the clock; ``done`` has one entry per step kind."""
+    """All that does not depend on the clock; ``done`` has one entry per step kind.
+
+    ``drafted`` is the work of one step of the draft model, of the same kinds.
+    """
 
     built: Silicon
     load: Load
     memory: Memory
     done: StepWork
+    drafted: StepWork | None = None
 
 
 class StepCosts(Record):
@@ -66,9 +76,7 @@ def prepare(
     the finite window of a measurement.
     """
     built = silicon(design.chip, design.technology, sharpness=sharpness)
-    if load is None:
-        replicas = num_replicas(design.system, design.deployment)
-        load = stationary_load(design.request, design.deployment, replicas=replicas)
+    load = design_load(design) if load is None else load
     held = memory(design, load, built=built, sharpness=sharpness)
     kinds = (
         decode_step(load),
@@ -76,10 +84,31 @@ def prepare(
         prompt_step(load, design.stack),
     )
     steps: StepTokens = jax.tree.map(lambda *leaves: jnp.stack(leaves), *kinds)
-    done = jax.vmap(
-        lambda s: step_work(design, s, built=built, memory=held, sharpness=sharpness)
-    )(steps)
-    return Prepared(built=built, load=load, memory=held, done=done)
+
+    def work_of(design: Design, steps: StepTokens) -> StepWork:
+        return jax.vmap(
+            lambda s: step_work(
+                design, s, built=built, memory=held, sharpness=sharpness
+            )
+        )(steps)
+
+    if design.draft is None:
+        return Prepared(
+            built=built, load=load, memory=held, done=work_of(design, steps)
+        )
+    verified = steps.replace(queries=steps.queries + design.deployment.draft_tokens)
+    return Prepared(
+        built=built,
+        load=load,
+        memory=held,
+        done=work_of(design, verified),
+        drafted=work_of(drafting(design), steps),
+    )
+
+
+def drafting(design: Design) -> Design:
+    """The design as its draft model sees it: the same chips run a smaller model."""
+    return design.replace(model=design.draft, draft=None)
 
 
 def step_costs(
@@ -90,19 +119,43 @@ def step_costs(
     prefill_voltage: Volts,
     sharpness: Sharpness = None,
 ) -> StepCosts:
-    """Costs of decode, mixed and prompt step at the voltages of their kinds."""
+    """Costs of decode, mixed and prompt step at the voltages of their kinds.
+
+    With a draft model a step is a cycle: g steps of the draft one after the
+    other, the first of which prefills what the cycle prefills, and one step of
+    the model that verifies all guesses.
+
+    Assumes: all steps of the draft but the first run at the decode voltage.
+    """
     drives = jnp.stack(
         [jnp.asarray(v) for v in (decode_voltage, prefill_voltage, prefill_voltage)]
     )
-    stacked = jax.vmap(
-        lambda done, drive: step_cost(
-            design, done, built=ready.built, drive=drive, sharpness=sharpness
-        )
-    )(ready.done, drives)
+
+    def costs(design: Design, done: StepWork) -> StepCost:
+        return jax.vmap(
+            lambda done, drive: step_cost(
+                design, done, built=ready.built, drive=drive, sharpness=sharpness
+            )
+        )(done, drives)
+
+    stacked = costs(design, ready.done)
+    if ready.drafted is not None:
+        guesses = costs(drafting(design), ready.drafted)
+        stacked = _cycles(stacked, guesses, count=design.deployment.draft_tokens)
     decode, mixed, prompt = (
         jax.tree.map(lambda leaf, i=i: leaf[i], stacked) for i in range(3)
     )
     return StepCosts(decode=decode, mixed=mixed, prompt=prompt)
+
+
+def _cycles(verified: StepCost, guesses: StepCost, *, count: Count) -> StepCost:
+    """Costs of a verifying step with the draft steps before it, by kind."""
+    both: StepCost = jax.tree.map(
+        lambda ours, theirs: ours + theirs + (count - 1.0) * theirs[0],
+        verified,
+        guesses,
+    )
+    return both.replace(power=both.energy / both.duration)
 
 
 def cost(
@@ -110,7 +163,7 @@ def cost(
 ) -> Cost:
     """Cost at the batch and the voltages that the deployment holds.
 
-    T = (1 - q) T_decode + q T_mixed;  E/token = N_chips E / B;
+    T = (1 - q) T_decode + q T_mixed;  E/token = N_chips E / (B advance);
     TTFT = queue + T / 2 + chunks T_prompt
 
     Assumes: steady state; decode and mixed steps alternate at random.
@@ -150,14 +203,15 @@ def assemble(design: Design, ready: Prepared, *, sharpness: Sharpness = None) ->
     unused = 1 / design.technology.datacenter.utilization - 1
     drawn = power + unused * resting
     batch = load.sequences * load.duty * replicas
-    throughput = batch / step
+    per_output = step / load.advance
+    throughput = batch / per_output
     per_token = chips / throughput
     chunks = num_chunks(load, design.stack)
     prefill = step / 2 + chunks * kinds.prompt.duration
     waiting = queue_time(
         request.rate,
         slots=held.max_batch,
-        service=prefill + request.output_length * step,
+        service=prefill + request.output_length * per_output,
         variation=request.output_variation,
     )
     first = waiting + prefill
@@ -170,9 +224,10 @@ def assemble(design: Design, ready: Prepared, *, sharpness: Sharpness = None) ->
     flip = 1 / (1 + jnp.exp(-MEDIAN_STEEPNESS * (share - 0.5)))
     return Cost(
         time_to_first_token=first,
-        time_per_output_token=step,
-        inter_token_latency=mean_step(kinds, flip).duration,
-        request_latency=first + (request.output_length - 1) * step,
+        time_per_output_token=per_output,
+        inter_token_latency=mean_step(kinds, flip).duration / load.advance,
+        tokens_per_step=load.advance,
+        request_latency=first + (request.output_length - 1) * per_output,
         throughput=throughput,
         energy_per_token=drawn * per_token,
         energy_per_token_server=taken * per_token,
@@ -196,7 +251,7 @@ def assemble(design: Design, ready: Prepared, *, sharpness: Sharpness = None) ->
         breakdown=_breakdown(
             kinds,
             mean,
-            per_step=load.duty * chips / batch,
+            per_step=load.duty * chips / (batch * load.advance),
             idle=(idle + unused * resting) * per_token,
             money=(usd, carbon),
         ),

@@ -73,6 +73,8 @@ class Compute(Record):
 
     ``rate_8bit`` and ``rate_4bit`` are peak rates relative to 16 bit; a format
     without hardware support repeats the rate of the next wider one.
+    ``sparse_rate`` is the rate on weights of the pattern 2:4 over that on dense ones,
+    1 without hardware for it.
     ``spare_factor`` is what the die carries over what is enabled, of units with
     their SRAM (144 over 132 multiprocessors on an H100).
     """
@@ -82,6 +84,7 @@ class Compute(Record):
     rate_4bit: Factor
     num_extra_formats: Count
     spare_factor: Factor
+    sparse_rate: Factor = 1.0
 
 
 class Sram(Record):

@@ -177,7 +177,7 @@ def area_parts(
 ) -> tuple[SquareMeters, SquareMeters, SquareMeters, SquareMeters]:
     """Area of compute and SRAM (with their share of fill), PHYs, and a store.
 
-    A_mac = spares macs a_mac (1 + x formats) s_logic / eta,
+    A_mac = spares macs a_mac (1 + x formats + y (sparse rate - 1)) s_logic / eta,
     A_sram = spares S (a_bulk (1 - phi) + a_fast phi) s_sram / eta,
     A_phy = stacks a_phy + BW_link a_link + dies a_interface,
     A_store = cells and converters / eta
@@ -190,6 +190,7 @@ def area_parts(
         1
         + technology.arithmetic.extra_format_area_fraction
         * chip.compute.num_extra_formats
+        + technology.arithmetic.sparse_area_fraction * (chip.compute.sparse_rate - 1)
     )
     logic = at_node(nodes, nodes.logic_area_factor, node=chip.node)
     cells = at_node(nodes, nodes.sram_area_factor, node=chip.node)

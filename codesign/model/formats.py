@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from codesign.core.errors import InputError
-from codesign.core.quantities import Bits, Factor, Scalar
+from codesign.core.quantities import Bits, Count, Factor, Fraction, Scalar
 from codesign.core.smooth import Sharpness, saturate
 
 TOLERANCE = 1e-6
@@ -38,6 +38,51 @@ def effective_bits(bits: Bits, *, scale_bits: Bits) -> Array:
         8.0
     """
     return jnp.asarray(bits + scale_bits * saturate((8.0 - bits) / 4.0))
+
+
+def pattern_share(density: Fraction) -> Array:
+    """How far weights follow the pattern 2:4, clip(2 (1 - rho), 0, 1).
+
+    0 for dense weights, 1 where half or more of them are zero.
+    """
+    return saturate(2.0 * (1.0 - jnp.asarray(density)))
+
+
+def stored_share(density: Fraction, *, bits: Bits, index_bits: Bits) -> Array:
+    """Bits stored of sparse weights over those of dense ones, indices included.
+
+    rho (1 + i p / b), p the share of the pattern
+
+    Assumes: one index per kept weight: 2 bit in a group of four, as NVIDIA's
+    compressed format keeps them.
+    Source: Mishra et al., "Accelerating sparse deep neural networks", arXiv
+    2104.08378.
+
+    Example:
+        >>> float(stored_share(0.5, bits=16.0, index_bits=2.0))
+        0.5625
+        >>> float(stored_share(1.0, bits=16.0, index_bits=2.0))
+        1.0
+    """
+    return jnp.asarray(density * (1.0 + index_bits * pattern_share(density) / bits))
+
+
+def touched_share(density: Fraction, tokens: Count) -> Array:
+    """Inputs of a layer that any token of a step needs, 1 - (1 - p)^T.
+
+    Weights of inputs that are zero for all tokens are not read: at one token a
+    share p of them is, at many tokens all are.
+
+    Assumes: zeros fall independently by token; real ones cluster, which helps.
+
+    Example:
+        >>> float(touched_share(1.0, 64.0)), float(touched_share(0.5, 1.0))
+        (1.0, 0.5)
+    """
+    missing = 1.0 - jnp.asarray(density)
+    some = missing > 0.0
+    power = jnp.maximum(tokens, 1.0) * jnp.log(jnp.where(some, missing, 1.0))
+    return 1.0 - jnp.where(some, jnp.exp(power), 0.0)
 
 
 def interpolate_by_bits(

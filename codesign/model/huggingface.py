@@ -58,6 +58,9 @@ DENSE_VALUES: Values = {
     "min_attention_bits": 0.0,
     "scale_bits": 0.25,
     "training_tokens": 0.0,
+    "weight_density": 1.0,
+    "index_bits": 2.0,
+    "activation_density": 1.0,
 }
 """A dense grouped-query transformer in 16 bit; tokens 0 means unknown."""
 

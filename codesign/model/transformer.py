@@ -42,7 +42,10 @@ class Transformer(Record):
     projection gates the output of grouped attention, as in Qwen3-Next.
     ``latent_fraction`` is 1 for latent attention and 0 otherwise. Formats:
     ``weight_bits`` of linear layers (not below ``min_attention_bits`` in
-    attention), ``head_bits`` of embedding, head, router and norms.
+    attention), ``head_bits`` of embedding, head, router and norms. Of the weights of
+    linear layers ``weight_density`` are kept, 1/2 in the pattern 2:4, each with
+    ``index_bits`` that say where it stood; of their inputs ``activation_density``
+    are not zero.
     """
 
     hidden_size: Count
@@ -74,3 +77,6 @@ class Transformer(Record):
     min_attention_bits: Bits
     scale_bits: Bits
     training_tokens: Tokens
+    weight_density: Fraction = 1.0
+    index_bits: Bits = 2.0
+    activation_density: Fraction = 1.0

@@ -6,7 +6,8 @@ Model, shard of a step -> rows of the operator table.
 import jax.numpy as jnp
 from jax import Array
 
-from codesign.model.formats import effective_bits
+from codesign.core.quantities import Bits, Count
+from codesign.model.formats import effective_bits, stored_share, touched_share
 from codesign.model.parameters import num_attention_layers
 from codesign.model.transformer import Transformer
 from codesign.operators.shard import Shard
@@ -34,6 +35,16 @@ def linear_bits(model: Transformer, *, attention: bool) -> Array:
     if not attention:
         return bits
     return jnp.maximum(bits, model.min_attention_bits)
+
+
+def sparsity(model: Transformer, *, bits: Bits, tokens: Count) -> dict[str, Array]:
+    """Fields of a linear layer's row that follow from zeros in it."""
+    density = jnp.asarray(model.weight_density)
+    return {
+        "density": density,
+        "stored_factor": stored_share(density, bits=bits, index_bits=model.index_bits),
+        "touched": touched_share(model.activation_density, tokens),
+    }
 
 
 def attention_rows(model: Transformer, shard: Shard) -> list[Row]:
@@ -64,14 +75,20 @@ def _grouped(model: Transformer, shard: Shard) -> list[Row]:
         "stored_bits": model.kv_bits,
     }
     group = heads / shard.kv_heads
+    running = shard.sequences * shard.queries
     kinds = (
-        (DECODE, DECODE_WINDOW, shard.sequences, 1.0, shard.context),
-        (PREFILL, PREFILL_WINDOW, shard.prompts, None, shard.prefill_context),
+        (DECODE, DECODE_WINDOW, running, shard.sequences, shard.context),
+        (
+            PREFILL,
+            PREFILL_WINDOW,
+            shard.prefill_tokens,
+            shard.prompts,
+            shard.prefill_context,
+        ),
     )
     rows = [qkv, output]
-    for full, windowed, sequences, queries, context in kinds:
-        tokens = shard.prefill_tokens if queries is None else sequences
-        per_sequence = _per_sequence(shard) if queries is None else 1.0
+    for full, windowed, tokens, sequences, context in kinds:
+        per_sequence = shard.queries if full is DECODE else _per_sequence(shard)
         near = jnp.minimum(context, model.window_size)
         for kind, count, span in (
             (full, full_layers, context),
@@ -136,12 +153,15 @@ def _latent(model: Transformer, shard: Shard) -> list[Row]:
             LATENT_DECODE,
             count=layers,
             copies=shard.sequences,
-            rows=heads,
+            rows=shard.queries * heads,
             cols=shard.context,
             inner=absorbed,
             stored_bits=model.kv_bits,
             stored_factor=shared / safe_absorbed,
-            vector_flops=SOFTMAX_FLOPS * shard.sequences * heads * shard.context,
+            vector_flops=SOFTMAX_FLOPS
+            * (shard.sequences * shard.queries)
+            * heads
+            * shard.context,
         ),
         row(
             LATENT_PREFILL,
@@ -162,9 +182,11 @@ def _latent(model: Transformer, shard: Shard) -> list[Row]:
 
 def _projection(model: Transformer, shard: Shard) -> dict[str, Array | float]:
     weights = jnp.maximum(model.weight_bits, model.min_attention_bits)
+    stored = linear_bits(model, attention=True)
     return {
         "rows": shard.tokens,
-        "stored_bits": linear_bits(model, attention=True),
+        "stored_bits": stored,
+        **sparsity(model, bits=stored, tokens=shard.tokens),
         "activation_bits": model.activation_bits,
         "math_bits": jnp.maximum(weights, model.activation_bits),
     }

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from codesign.core.quantities import Count
+from codesign.model.formats import touched_share
 from codesign.model.parameters import num_expert_layers
 from codesign.model.transformer import Transformer
-from codesign.operators.attention import linear_bits
+from codesign.operators.attention import linear_bits, sparsity
 from codesign.operators.shard import Shard
 from codesign.operators.table import Row, RowKind, row
 
@@ -80,11 +81,13 @@ def expert_rows(model: Transformer, shard: Shard, *, skew: Count) -> list[Row]:
         "stored_bits": bits,
         "activation_bits": model.activation_bits,
         "math_bits": jnp.maximum(model.weight_bits, model.activation_bits),
+        **sparsity(model, bits=bits, tokens=shard.tokens),
     }
     inputs = model.num_ffn_matrices - 1
     width = model.expert_size / shard.expert_tensor
     shared = model.shared_size / shard.tensor
     routed = {"count": layers, "copies": local, "rows": per_expert, **formats}
+    routed["touched"] = touched_share(model.activation_density, per_expert)
     routed["hot_factor"] = busiest / local
     routed["reused_width"] = model.hidden_size * (1 - 1 / model.num_active_experts)
     return [

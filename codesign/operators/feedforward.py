@@ -12,7 +12,7 @@ from codesign.model.parameters import (
     num_expert_layers,
 )
 from codesign.model.transformer import Transformer
-from codesign.operators.attention import linear_bits
+from codesign.operators.attention import linear_bits, sparsity
 from codesign.operators.shard import Shard
 from codesign.operators.table import Row, RowKind, row
 
@@ -32,10 +32,12 @@ def feedforward_rows(model: Transformer, shard: Shard) -> list[Row]:
     """The dense FFN: (matrices - 1) inputs and one output projection."""
     layers = num_dense_ffn_layers(model) * shard.layer_share
     width = model.ffn_size / shard.tensor
+    bits = linear_bits(model, attention=False)
     common = {
         "count": layers,
         "rows": shard.tokens,
-        "stored_bits": linear_bits(model, attention=False),
+        "stored_bits": bits,
+        **sparsity(model, bits=bits, tokens=shard.tokens),
         "activation_bits": model.activation_bits,
         "math_bits": jnp.maximum(model.weight_bits, model.activation_bits),
     }
@@ -53,7 +55,7 @@ def token_rows(
 
     Elementwise bytes = 2 L n (8 d + 2 (q + kv) / t + 3 f / t) x 2 bytes, f the
     dense or active expert width; the
-    head sees one token per running sequence and finished prompt; sampling
+    head sees every token of a running sequence and one of a finished prompt; sampling
     sorts its logits on one chip, whatever the tensor parallelism.
 
     Source: docs/theory/operators.md; sampling traffic fitted to serving runs.
@@ -70,7 +72,7 @@ def token_rows(
         + (attended + inner) / shard.tensor
     )
     elements = 2 * shard.tokens * elements * shard.layer_share
-    outputs = (shard.sequences + shard.prompts) * shard.layer_share
+    outputs = (shard.sequences * shard.queries + shard.prompts) * shard.layer_share
     return [
         row(
             NORMS,

@@ -6,7 +6,7 @@ Model, shard of a step -> rows of the operator table.
 import jax.numpy as jnp
 
 from codesign.model.transformer import Transformer
-from codesign.operators.attention import linear_bits
+from codesign.operators.attention import linear_bits, sparsity
 from codesign.operators.shard import Shard
 from codesign.operators.table import Row, RowKind, row
 
@@ -30,10 +30,12 @@ def recurrent_rows(model: Transformer, shard: Shard) -> list[Row]:
     layers = part.num_layers * shard.layer_share
     inner = part.inner_size / shard.tensor
     gates = (2 * part.num_groups * part.state_size + part.num_heads) / shard.tensor
+    bits = linear_bits(model, attention=False)
     common = {
         "count": layers,
         "rows": shard.tokens,
-        "stored_bits": linear_bits(model, attention=False),
+        "stored_bits": bits,
+        **sparsity(model, bits=bits, tokens=shard.tokens),
         "activation_bits": model.activation_bits,
         "math_bits": jnp.maximum(model.weight_bits, model.activation_bits),
     }

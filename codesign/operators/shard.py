@@ -35,6 +35,7 @@ class Shard(Record):
     prefill_context: Tokens
     kv_heads: Count
     layer_share: Factor
+    queries: Tokens = 1.0
 
 
 def shard(design: Design, step: StepTokens) -> Shard:
@@ -59,8 +60,9 @@ def shard(design: Design, step: StepTokens) -> Shard:
         expert_tensor=group / expert,
         expert_replicas=group / tensor,
         microbatches=in_flight,
-        tokens=(step.sequences + step.prefill_tokens) / in_flight,
+        tokens=(step.sequences * step.queries + step.prefill_tokens) / in_flight,
         sequences=step.sequences / in_flight,
+        queries=step.queries,
         context=step.context,
         prefill_tokens=step.prefill_tokens / in_flight,
         prompts=step.prompts / in_flight,

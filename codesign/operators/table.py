@@ -24,7 +24,9 @@ class OperatorTable(Record):
 
     One execution does ``copies`` products of (rows x inner) by (inner x cols).
     Each copy has a stored operand of cols x inner elements, times
-    ``stored_factor`` where parts of it are shared (latent attention).
+    ``stored_factor`` where parts of it are shared (latent attention) or zero. A
+    ``density`` below 1 are weights that are not zero, in a pattern that hardware
+    may skip; a share ``touched`` of the inner elements is needed at all.
     ``vector_flops`` runs on the vector units, ``traffic`` adds bytes that are
     no operand (sampling, norms), ``message_bytes`` go to each of
     ``num_peers`` other chips' shares in ``num_messages`` collectives.
@@ -48,6 +50,8 @@ class OperatorTable(Record):
     num_peers: Count
     hot_factor: Factor
     reused_width: Count
+    density: Fraction
+    touched: Fraction
 
 
 class RowKind(NamedTuple):
@@ -108,6 +112,8 @@ DEFAULTS = {
     "num_peers": 0.0,
     "hot_factor": 1.0,
     "reused_width": 0.0,
+    "density": 1.0,
+    "touched": 1.0,
 }
 
 
@@ -210,15 +216,16 @@ def work(
     """
     is_weight, is_cache = kind_column(kinds, "weight"), kind_column(kinds, "cache")
     runs = table.count * table.copies
-    macs = runs * table.rows * table.cols * table.inner
+    inner = table.inner * table.touched
+    macs = runs * table.rows * table.cols * inner
     padded = (
         runs
         * round_up(table.rows, multiple=tiles.rows, sharpness=sharpness)
         * round_up(table.cols, multiple=tiles.cols, sharpness=sharpness)
-        * round_up(table.inner, multiple=tiles.inner, sharpness=sharpness)
+        * round_up(inner, multiple=tiles.inner, sharpness=sharpness)
     )
     padded = jnp.where(macs > 0, padded, 0.0)
-    stored = runs * table.cols * table.inner * table.stored_factor
+    stored = runs * table.cols * inner * table.stored_factor
     stored = stored * table.stored_bits / 8
     operand = table.activation_bits / 8
     widths = table.cols + table.inner - table.reused_width

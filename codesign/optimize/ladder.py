@@ -12,7 +12,7 @@ from functools import partial
 import jax
 import numpy as np
 
-from codesign.config.quality import load_quality_constants, load_quality_draws
+from codesign.config.quality import load_quality_draws
 from codesign.config.study import Limit, Study
 from codesign.core.checks import check_x64
 from codesign.core.compiler import cpu_options
@@ -26,13 +26,13 @@ from codesign.optimize.problem import (
     Theta,
     build_problem,
     build_theta,
-    metric,
-    train_at_equal_compute,
+    on_terms,
 )
 from codesign.optimize.result import Result, Rung
 from codesign.optimize.search import Found, Search
 from codesign.optimize.space import Floats, build_space, place
-from codesign.outcome.answer import Outcome
+from codesign.optimize.yardstick import build_yardstick
+from codesign.outcome.answer import complete, metric
 from codesign.quality.ensemble import (
     NUM_DRAWS,
     SEARCH_DRAWS,
@@ -67,19 +67,16 @@ class Climber:
     def __init__(self, study: Study, progress: Progress) -> None:
         check_x64()
         check_training_tokens(study.baseline.model)
-        reference = study.reference
         self.study = study
         self.progress = progress
         self.space = build_space(study)
         self.problem = build_problem(study, self.space)
-        self.constants = as_float64(load_quality_constants(recipe=study.recipe))
+        self.yardstick = build_yardstick(study)
         self.drawn = _drawn(study)
         self.rng = np.random.default_rng(study.search.seed)
         self.engine = Engine(self.problem, self.space, schedule=Schedule())
         self.theta = self._theta(None)
-        self._quality = jax.jit(
-            partial(quality, reference=reference, constants=self.constants)
-        )
+        self._quality = jax.jit(partial(quality, **self.yardstick._asdict()))
         with ThreadPoolExecutor(1) as pool:
             first = pool.submit(evaluate, as_float64(study.baseline))
             self.engine.compile(self.space.values_of(study.baseline), self.theta)
@@ -134,9 +131,7 @@ class Climber:
 
     def _design(self, values: Floats) -> Design:
         placed = place(self.study.baseline, self.space.paths, values=values)
-        if self.problem.equal_compute:
-            placed = train_at_equal_compute(placed, self.theta.reference)
-        return as_float64(placed)
+        return as_float64(on_terms(self.problem, placed, theta=self.theta))
 
     def rung(self, name: str, values: Floats, *, found: Found | None = None) -> Rung:
         """The legal design at given values, its voltages those of the governor."""
@@ -150,15 +145,18 @@ class Climber:
         values = self.space.values_of(held)
         constraints = self.engine.constraints(values[None], self.theta)[1][0]
         worst = int(np.argmax(constraints))
-        scored = Outcome(
-            cost=cost,
-            quality=self._quality(design.model),
+        scored = complete(
+            held,
+            cost,
+            scored=self._quality(design.model),
+            constants=self.yardstick.constants,
         )
         return Rung(
             name=name,
             design=held,
             cost=scored.cost,
             quality=scored.quality,
+            service=scored.service,
             objective=float(metric(scored, self.study.minimize)),
             violation=float(constraints[worst]),
             worst=self.problem.constraint_names[worst],
@@ -173,8 +171,9 @@ class Climber:
         return build_theta(
             self.study,
             self.space,
-            constants=self.constants,
+            constants=self.yardstick.constants,
             bounds=bounds,
+            reference_constants=self.yardstick.reference_constants,
             **self.drawn,
         )
 
@@ -185,10 +184,14 @@ def _drawn(study: Study) -> dict[str, Reference]:
         return {}
     model = as_float64(study.reference)
     under = jax.jit(reference_under, compiler_options=cpu_options(level=0))
-    return {
-        name: under(load_quality_draws(count=count, recipe=study.recipe), model)
-        for name, count in (("few", SEARCH_DRAWS), ("many", NUM_DRAWS))
-    }
+    found: dict[str, Reference] = {}
+    for name, count in (("few", SEARCH_DRAWS), ("many", NUM_DRAWS)):
+        ours, theirs = (
+            load_quality_draws(count=count, recipe=recipe)
+            for recipe in (study.recipe, study.reference_recipe)
+        )
+        found[name] = under(ours, model, own=theirs)
+    return found
 
 
 def _bound(limit: Limit, tuned: Rung | None) -> float:
@@ -196,8 +199,7 @@ def _bound(limit: Limit, tuned: Rung | None) -> float:
         return limit.factor if limit.value is None else limit.value
     if tuned is None:
         return UNBOUNDED if limit.sense == "<=" else 1.0 / UNBOUNDED
-    scored = Outcome(cost=tuned.cost, quality=tuned.quality)
-    return limit.factor * float(metric(scored, limit.metric))
+    return limit.factor * float(metric(tuned, limit.metric))
 
 
 def optimize(study: Study, *, progress: Progress = silent) -> Result:

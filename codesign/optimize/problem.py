@@ -20,8 +20,8 @@ from codesign.core.smooth import Sharpness
 from codesign.cost.limits import Limits
 from codesign.model.transformer import Transformer
 from codesign.optimize.space import Space, place
-from codesign.outcome.answer import Outcome, outcome
-from codesign.quality.budget import at_equal_compute
+from codesign.outcome.answer import Scored, metric, outcome
+from codesign.outcome.terms import AS_PLACED, Terms, answer_shortfall, comparable
 from codesign.quality.constants import QualityConstants
 from codesign.quality.ensemble import (
     Paired,
@@ -32,6 +32,8 @@ from codesign.quality.ensemble import (
 )
 from codesign.quality.validity import Validity
 from codesign.serving.design import Design
+
+ANSWERS = "answers"  # the limit that a model can answer as well as the reference
 
 
 class Theta(Record):
@@ -50,6 +52,7 @@ class Theta(Record):
     high: Array
     few: Reference | None = None
     many: Reference | None = None
+    reference_constants: QualityConstants | None = None
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,13 @@ class Problem:
     minimize: str
     limits: tuple[Limit, ...]
     always: tuple[str, ...]
-    equal_compute: bool = False
+    terms: Terms = AS_PLACED
 
     @property
     def constraint_names(self) -> tuple[str, ...]:
         """Names of the constraints in the order of their values."""
-        return (*(limit.text for limit in self.limits), *self.always)
+        answers = (ANSWERS,) if self.terms.answers else ()
+        return (*(limit.text for limit in self.limits), *self.always, *answers)
 
 
 def build_problem(study: Study, space: Space) -> Problem:
@@ -77,18 +81,12 @@ def build_problem(study: Study, space: Space) -> Problem:
         minimize=study.minimize,
         limits=study.limits,
         always=tuple(n for n in names if n.split(".")[-1] not in study.off),
-        equal_compute=study.equal_compute,
+        terms=study.terms,
     )
 
 
-def metric(found: Outcome, path: str) -> Scalar:
-    """Value of a metric by name: a path in the cost, or ``quality.<field>``."""
-    root = found if path.startswith("quality.") else found.cost
-    return get_path(root, path)
-
-
 def log_constraint(
-    limit: Limit, found: Outcome, *, design: Design, bound: Scalar
+    limit: Limit, found: Scored, *, design: Design, bound: Scalar
 ) -> Scalar:
     """ln(metric / bound), or metric - bound for metrics that may be negative.
 
@@ -119,9 +117,16 @@ def log_quantile(
     )
 
 
-def train_at_equal_compute(design: Design, reference: Transformer) -> Design:
-    """The design with its model trained with the reference's compute."""
-    return design.replace(model=at_equal_compute(design.model, reference=reference))
+def on_terms(problem: Problem, design: Design, *, theta: Theta) -> Design:
+    """The design on the terms of the problem, see ``comparable``."""
+    return comparable(
+        design,
+        problem.terms,
+        base=theta.design,
+        reference=theta.reference,
+        constants=theta.constants,
+        reference_constants=theta.reference_constants,
+    )
 
 
 def values_and_constraints(
@@ -139,12 +144,12 @@ def values_and_constraints(
     bounds = theta.bounds if bounds is None else bounds
     values = jnp.exp(theta.low + point * (theta.high - theta.low))
     design = place(theta.design, problem.paths, values=values)
-    if problem.equal_compute:
-        design = train_at_equal_compute(design, theta.reference)
+    design = on_terms(problem, design, theta=theta)
     found = outcome(
         design,
         reference=theta.reference,
         constants=theta.constants,
+        reference_constants=theta.reference_constants,
         sharpness=sharpness,
     )
     reference = theta.many if sharpness is None else theta.few
@@ -156,6 +161,15 @@ def values_and_constraints(
         for i, limit in enumerate(problem.limits)
     ]
     always = [jnp.asarray(metric(found, name)) for name in problem.always]
+    if problem.terms.answers:
+        short = answer_shortfall(
+            design.model,
+            tokens=theta.design.request.output_length,
+            reference=theta.reference,
+            constants=theta.constants,
+            reference_constants=theta.reference_constants,
+        )
+        always.append(short)
     return jnp.log(metric(found, problem.minimize)), jnp.stack([*asked, *always])
 
 
@@ -167,10 +181,12 @@ def build_theta(
     bounds: np.ndarray,
     few: Reference | None = None,
     many: Reference | None = None,
+    reference_constants: QualityConstants | None = None,
 ) -> Theta:
     """Parameters of a study's problem around its baseline.
 
-    ``few`` and ``many`` are needed by a study with a limit at a quantile.
+    ``few`` and ``many`` are needed by a study with a limit at a quantile,
+    ``reference_constants`` by one whose reference has a recipe of its own.
     """
     if few is None and any(limit.quantile is not None for limit in study.limits):
         raise ValueError("a limit at a quantile needs draws: few and many")
@@ -183,6 +199,7 @@ def build_theta(
         high=jnp.asarray(space.high),
         few=few,
         many=many,
+        reference_constants=reference_constants,
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from codesign.config.study import Study
 from codesign.cost.record import Cost
 from codesign.optimize.space import Floats
+from codesign.outcome.service import Service
 from codesign.quality.evaluate import Quality
 from codesign.serving.design import Design
 
@@ -25,6 +26,7 @@ class Rung:
     design: Design
     cost: Cost
     quality: Quality
+    service: Service
     objective: float
     violation: float
     worst: str

@@ -20,7 +20,7 @@ from codesign.core.record import as_float64
 from codesign.cost.evaluate import evaluate
 from codesign.cost.record import Cost
 from codesign.serving.design import Design
-from codesign.serving.load import num_replicas, stationary_load
+from codesign.serving.load import design_load
 
 RESIDUAL = -1  # place of the residual of Little's law behind the metrics
 
@@ -105,9 +105,7 @@ def _compiled() -> Callable[..., Any]:
 def _entry(design: Design, index: Count) -> jax.Array:
     """A leaf of ``Cost`` at a given batch, or last the residual of Little's law."""
     request, deployment = design.request, design.deployment
-    replicas = num_replicas(design.system, deployment)
-    load = stationary_load(request, deployment, replicas=replicas)
-    found = evaluate(design, load=load)
+    found = evaluate(design, load=design_load(design))
     open_rate = jnp.where(request.rate > 0, request.rate, 1.0)
     decoding = request.output_length * found.time_per_output_token
     residual = jnp.log(deployment.batch / (open_rate * decoding))

@@ -1,28 +1,33 @@
-"""What does an answer cost, and how good is the model that gives it?
+"""What does a design cost, how good is its model, and what do users get?
 
-Design, reference model, quality constants -> cost and quality in one record.
+Design, reference model, quality constants -> every metric in one record.
 """
 
-from codesign.core.quantities import Joules, Usd
+from typing import Protocol
+
+from codesign.core.paths import get_path
+from codesign.core.quantities import Scalar
 from codesign.core.record import Record
 from codesign.core.smooth import Sharpness
 from codesign.cost.record import Cost
 from codesign.cost.total import cost
 from codesign.model.transformer import Transformer
+from codesign.outcome.service import Service, service
 from codesign.quality.constants import QualityConstants
 from codesign.quality.evaluate import Quality, quality
 from codesign.serving.design import Design
 
 
 class Outcome(Record):
-    """Cost and quality of a design; a metric's name is its path in here.
+    """Cost, quality and service of a design; a metric's name is its path in here.
 
-    Cost metrics go without their prefix: ``energy_per_token``, ``chip.area``,
-    ``quality.gap``.
+    Metrics of cost and service go without their prefix: ``energy_per_token``,
+    ``chip.area``, ``lifetime_energy``, but ``quality.gap``.
     """
 
     cost: Cost
     quality: Quality
+    service: Service
 
 
 def outcome(
@@ -30,31 +35,56 @@ def outcome(
     *,
     reference: Transformer,
     constants: QualityConstants,
+    reference_constants: QualityConstants | None = None,
     sharpness: Sharpness = None,
 ) -> Outcome:
-    """Cost at the batch and voltages that the design holds, and its quality."""
-    return Outcome(
-        cost=cost(design, sharpness=sharpness),
-        quality=quality(design.model, reference=reference, constants=constants),
-    )
+    """Cost at the batch and voltages that the design holds, and its quality.
 
-
-class Answer(Record):
-    """What one answer of the mean output length costs at the server's plug."""
-
-    energy: Joules
-    price: Usd
-
-
-def answer(design: Design, found: Cost) -> Answer:
-    """Energy and price of one answer, per-token figures times output length.
-
-    E_answer = L E_token;  prefill is part of the energy per output token.
-
-    Assumes: one sample per answer.
+    ``reference_constants`` are those of the reference's recipe where it has one
+    of its own.
     """
-    length = design.request.output_length
-    return Answer(
-        energy=found.energy_per_token_server * length,
-        price=found.usd_per_token * length,
+    scored = quality(
+        design.model,
+        reference=reference,
+        constants=constants,
+        reference_constants=reference_constants,
     )
+    return complete(
+        design, cost(design, sharpness=sharpness), scored=scored, constants=constants
+    )
+
+
+def complete(
+    design: Design, found: Cost, *, scored: Quality, constants: QualityConstants
+) -> Outcome:
+    """The outcome of a design whose cost and quality are known."""
+    done = service(design, found, score=scored.mmlu, constants=constants)
+    return Outcome(cost=found, quality=scored, service=done)
+
+
+class Scored(Protocol):
+    """Anything with the parts of an ``Outcome``, such as a rung of a search."""
+
+    @property
+    def cost(self) -> Cost:
+        """Time, energy, power, dollars."""
+        ...
+
+    @property
+    def quality(self) -> Quality:
+        """Gap to the reference."""
+        ...
+
+    @property
+    def service(self) -> Service:
+        """Per byte, answer and life."""
+        ...
+
+
+def metric(found: Scored, path: str) -> Scalar:
+    """Value of a metric by name."""
+    if path.startswith("quality."):
+        return get_path(found, path)
+    if path in Service.__dataclass_fields__:
+        return getattr(found.service, path)
+    return get_path(found.cost, path)

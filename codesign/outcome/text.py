@@ -1,6 +1,6 @@
 """What does a byte of text cost? A large vocabulary puts more text in a token.
 
-Cost per token, vocabulary, constants of tokenisers -> joules per byte.
+Cost per token, vocabulary, constants of tokenisers -> cost per byte.
 """
 
 import jax.numpy as jnp
@@ -10,6 +10,16 @@ from codesign.core.quantities import Count
 from codesign.cost.record import Cost
 from codesign.model.transformer import Transformer
 from codesign.quality.constants import TextConstants
+from codesign.serving.design import Design
+
+PER_BYTE = {
+    "energy_per_token": "energy_per_byte",
+    "energy_per_token_server": "energy_per_byte_server",
+    "energy_per_token_facility": "energy_per_byte_facility",
+    "usd_per_token": "usd_per_byte",
+    "time_per_output_token": "time_per_byte",
+}
+"""Metrics per token, and those that stand for them where vocabularies differ."""
 
 
 def tokens_per_byte(vocab_size: Count, constants: TextConstants) -> Array:
@@ -32,9 +42,30 @@ def tokens_per_byte(vocab_size: Count, constants: TextConstants) -> Array:
     return constants.curvature * size**2 + constants.slope * size + constants.offset
 
 
-def energy_per_byte(found: Cost, model: Transformer, *, text: TextConstants) -> Array:
-    """Joules at the server's plug per byte of text written.
+def costs_per_byte(
+    found: Cost, model: Transformer, *, constants: TextConstants
+) -> dict[str, Array]:
+    """Costs per byte of text written by name, c_byte = c_token f(V).
 
-    E_byte = E_token f(V): compares models of different vocabularies.
+    They compare models of different vocabularies, which joules per token do not.
     """
-    return found.energy_per_token_server * tokens_per_byte(model.vocab_size, text)
+    tokens = tokens_per_byte(model.vocab_size, constants)
+    return {new: getattr(found, old) * tokens for old, new in PER_BYTE.items()}
+
+
+def same_text(design: Design, base: Design, *, constants: TextConstants) -> Design:
+    """The design with its request in tokens of its own vocabulary.
+
+    Prompt and output stay the same text: n = n_base f(V) / f(V_base)
+    """
+    ratio = tokens_per_byte(design.model.vocab_size, constants) / tokens_per_byte(
+        base.model.vocab_size, constants
+    )
+    request = design.request
+    return design.replace(
+        request=request.replace(
+            prompt_length=ratio * request.prompt_length,
+            output_length=ratio * request.output_length,
+            lifetime_tokens=ratio * request.lifetime_tokens,
+        )
+    )

@@ -13,6 +13,7 @@ from codesign.core.record import Record
 from codesign.model.parameters import count_parameters, expert_share
 from codesign.model.transformer import Transformer
 from codesign.quality.constants import ExpertConstants, QualityConstants, ShapeConstants
+from codesign.quality.zeros import density_gain
 
 SMALLEST_SHARE = 1e-6
 
@@ -36,13 +37,18 @@ class Size(Record):
 
 
 class Capacity(Record):
-    """What each part of an architecture adds to ln N_eff - ln N_act."""
+    """What each part of an architecture adds to ln N_eff - ln N_act.
+
+    ``sparsity`` is that of experts; ``density`` that of weights, of a model trained
+    with zeros in them.
+    """
 
     sparsity: Ratio
     granularity: Ratio
     aspect: Ratio
     depth: Ratio
     ffn_share: Ratio
+    density: Ratio
 
 
 def law_size(model: Transformer) -> Size:
@@ -152,6 +158,7 @@ def capacity(
     """Contributions of the architecture to ln N_eff.
 
     ln N_eff = ln N_act + sparsity + granularity + aspect + depth + ffn_share
+    + density
     """
     experts, shape = constants.experts, constants.shape
     sparsity, granularity = expert_gain(
@@ -166,10 +173,12 @@ def capacity(
         aspect=aspect_penalty(model.hidden_size, model.num_layers, shape=shape),
         depth=depth_penalty(model.num_layers, shape=shape),
         ffn_share=ffn_share_penalty(size, shape=shape),
+        density=density_gain(model, constants),
     )
 
 
 def log_effective_parameters(size: Size, terms: Capacity) -> Array:
     """ln N_eff, the sum of ln N_act and all contributions."""
     gains = terms.sparsity + terms.granularity
-    return jnp.log(size.active) + gains + terms.aspect + terms.depth + terms.ffn_share
+    shape = terms.aspect + terms.depth + terms.ffn_share
+    return jnp.log(size.active) + gains + shape + terms.density

@@ -167,6 +167,46 @@ class TextConstants(Record):
     offset: Ratio
 
 
+class SparsityConstants(Record):
+    """What zeros cost, in nats of WikiText at half density, pruned after training.
+
+    Prices grow with the share of zeros to the power of their exponent, and with
+    training tokens. A model trained with zeros loses ``trained_exponent`` of
+    ln(density) in ln N_eff instead.
+    """
+
+    weight_price: Nats
+    weight_exponent: Factor
+    weight_token_exponent: Factor
+    trained_exponent: Factor
+    activation_price: Nats
+    activation_exponent: Factor
+    activation_token_exponent: Factor
+
+
+class ThinkingConstants(Record):
+    """How accuracy grows with tokens of thought; see ``outcome/thinking.py``.
+
+    Endless thought closes a share ``headroom`` of what is missing to 1. An answer
+    takes ``least`` to ``most`` tokens.
+    """
+
+    scale: Tokens
+    exponent: Ratio
+    headroom: Fraction
+    least: Tokens
+    most: Tokens
+
+
+class SpeculationConstants(Record):
+    """How far a draft model stays from the model; see ``outcome/speculative.py``.
+
+    ``equal_model_gap`` is the relative entropy between two models of equal loss.
+    """
+
+    equal_model_gap: Nats
+
+
 class Curve(Record):
     """Loss -> benchmark score in [0, 1] by a sigmoid, one entry per law.
 
@@ -211,6 +251,8 @@ class Limits(Record):
     kv_bits: Bits
     attention_share: Fraction
     window_size: Tokens
+    weight_density: Fraction
+    activation_density: Fraction
 
 
 class QualityConstants(Record):
@@ -230,4 +272,7 @@ class QualityConstants(Record):
     mmlu: Head
     limits: Limits
     text: TextConstants
+    sparsity: SparsityConstants
+    thinking: ThinkingConstants
+    speculation: SpeculationConstants
     trained: TrainedConstants | None = None

@@ -27,6 +27,7 @@ EVIDENCE = {
     "aspect": CALIBRATED,
     "depth": ASSUMED,
     "ffn_share": ASSUMED,
+    "density": CALIBRATED,
     "data": BACKED,
     "kv_share": CALIBRATED,
     "hybrid": ASSUMED,
@@ -34,6 +35,8 @@ EVIDENCE = {
     "precision_weights": CALIBRATED,
     "precision_activations": ASSUMED,
     "precision_kv": CALIBRATED,
+    "sparse_weights": CALIBRATED,
+    "sparse_activations": ASSUMED,
 }
 """Class of each term: the weakest constant that sets its size.
 
@@ -55,6 +58,7 @@ class Contributions(Record):
     aspect: Ratio
     depth: Ratio
     ffn_share: Ratio
+    density: Ratio
     data: Ratio
     kv_share: Ratio
     hybrid: Ratio
@@ -62,11 +66,13 @@ class Contributions(Record):
     precision_weights: Ratio
     precision_activations: Ratio
     precision_kv: Ratio
+    sparse_weights: Ratio
+    sparse_activations: Ratio
 
 
 SMALL = 1e-9
-SURCHARGES = tuple(EVIDENCE)[-6:]
-CAPACITY = ("sparsity", "granularity", "aspect", "depth", "ffn_share")
+SURCHARGES = tuple(EVIDENCE)[-8:]
+CAPACITY = ("sparsity", "granularity", "aspect", "depth", "ffn_share", "density")
 
 
 def log_mean(first: Ratio, second: Ratio) -> Array:
@@ -83,7 +89,11 @@ def log_mean(first: Ratio, second: Ratio) -> Array:
 
 
 def loss_contributions(
-    model: Transformer, reference: Transformer, *, constants: QualityConstants
+    model: Transformer,
+    reference: Transformer,
+    *,
+    constants: QualityConstants,
+    reference_constants: QualityConstants | None = None,
 ) -> Contributions:
     """What each choice adds to the gap in nats, the mean over the laws.
 
@@ -92,36 +102,38 @@ def loss_contributions(
 
     Source: logarithmic mean Divisia index, Ang, Energy Policy 33(7), 2005.
     """
-    parts = _by_law(model, reference, constants=constants)
+    theirs = constants if reference_constants is None else reference_constants
+    ours = law_state(model, constants)
+    parts = _by_law(ours, law_state(reference, theirs), laws=constants.laws)
     return _mean(parts, constants.laws)
 
 
 def gap_contributions(
-    model: Transformer, reference: Transformer, *, constants: QualityConstants
+    model: Transformer,
+    reference: Transformer,
+    *,
+    constants: QualityConstants,
+    reference_constants: QualityConstants | None = None,
 ) -> Contributions:
     """What each choice adds to the gap in compute-equivalents.
 
     (1/alpha + 1/beta) nats / M(l, l_ref) by law, which adds up to ``quality.gap``.
     """
     laws = constants.laws
-    parts = _by_law(model, reference, constants=constants)
-    ours = reducible_loss(law_state(model, constants), laws)
-    theirs = reducible_loss(law_state(reference, constants), laws)
+    own = constants if reference_constants is None else reference_constants
+    ours, theirs = law_state(model, constants), law_state(reference, own)
+    parts = _by_law(ours, theirs, laws=laws)
     exponents = 1.0 / laws.size_exponent + 1.0 / laws.data_exponent
-    rate = exponents / log_mean(ours, theirs)
-    return _mean(jax.tree.map(lambda part: rate * part, parts), laws)
+    means = log_mean(reducible_loss(ours, laws), reducible_loss(theirs, laws))
+    return _mean(jax.tree.map(lambda part: exponents / means * part, parts), laws)
 
 
 def _mean(parts: Contributions, laws: Laws) -> Contributions:
     return jax.tree.map(lambda part: weighted_mean(part, laws), parts)
 
 
-def _by_law(
-    model: Transformer, reference: Transformer, *, constants: QualityConstants
-) -> Contributions:
+def _by_law(ours: State, theirs: State, *, laws: Laws) -> Contributions:
     """Nats of each term, one entry per law."""
-    laws = constants.laws
-    ours, theirs = law_state(model, constants), law_state(reference, constants)
     rate = -laws.size_exponent * log_mean(
         _size_loss(laws, ours), _size_loss(laws, theirs)
     )
@@ -150,12 +162,26 @@ def _data_loss(laws: Laws, state: State) -> Array:
 
 
 def drawn_contributions(
-    model: Transformer, reference: Transformer, *, draws: Draws
+    model: Transformer,
+    reference: Transformer,
+    *,
+    draws: Draws,
+    own: Draws | None = None,
 ) -> Contributions:
-    """Contributions in compute-equivalents under every draw, a leading axis."""
+    """Contributions in compute-equivalents under every draw, a leading axis.
 
-    def one(draw: Draws) -> Contributions:
-        return gap_contributions(model, reference, constants=draw.constants)
+    ``own`` are the same draws under the reference's recipe where that is another.
+    """
+    theirs = draws if own is None else own
 
-    found: Contributions = jax.vmap(one, in_axes=(draw_axes(draws),))(draws)
+    def one(draw: Draws, other: Draws) -> Contributions:
+        return gap_contributions(
+            model,
+            reference,
+            constants=draw.constants,
+            reference_constants=other.constants,
+        )
+
+    axes = draw_axes(draws), draw_axes(theirs)
+    found: Contributions = jax.vmap(one, in_axes=axes)(draws, theirs)
     return found

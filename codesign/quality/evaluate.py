@@ -29,6 +29,7 @@ from codesign.quality.laws import (
 from codesign.quality.precision import Precision, precision, trained_precision
 from codesign.quality.structure import structure
 from codesign.quality.validity import Validity, validity
+from codesign.quality.zeros import zeros_cost
 
 
 class Terms(Record):
@@ -43,6 +44,8 @@ class Terms(Record):
     precision_weights: Nats
     precision_activations: Nats
     precision_kv: Nats
+    sparse_weights: Nats
+    sparse_activations: Nats
     capacity: Capacity
 
 
@@ -80,6 +83,7 @@ def law_state(model: Transformer, constants: QualityConstants) -> State:
     size = law_size(model)
     gains = capacity(model, constants, size=size)
     formats = formats_cost(model, constants, size=size)
+    zeros = zeros_cost(model, constants)
     parts = structure(
         model, constants.attention, vocabulary=constants.vocabulary, size=size
     )
@@ -90,15 +94,22 @@ def law_state(model: Transformer, constants: QualityConstants) -> State:
         precision_weights=formats.weights,
         precision_activations=formats.activations,
         precision_kv=formats.kv,
+        sparse_weights=zeros.weights,
+        sparse_activations=zeros.activations,
         capacity=gains,
     )
     structural = parts.kv_share + parts.hybrid + parts.vocabulary
+    pruned = zeros.weights + zeros.activations
     return State(
         size=size,
         terms=terms,
         log_parameters=log_effective_parameters(size, gains),
         tokens=effective_tokens(constants.repetition, model.training_tokens),
-        surcharge=structural + formats.weights + formats.activations + formats.kv,
+        surcharge=structural
+        + formats.weights
+        + formats.activations
+        + formats.kv
+        + pruned,
     )
 
 
@@ -122,7 +133,7 @@ def loss(model: Transformer, constants: QualityConstants) -> Array:
     """Pre-training loss of a model in nats per token, one entry per law.
 
     L = E + A N_eff^-alpha + B D_eff^-beta + s (kv_share + hybrid + vocabulary
-    + precision), s = ``delta_scale`` of the law.
+    + precision + zeros), s = ``delta_scale`` of the law.
 
     Assumes: independent effects; only differences between models of one
     recipe are meaningful, and levels differ between laws by 0.2 nats.
@@ -142,15 +153,24 @@ def scale_surcharges(terms: Terms, laws: Laws) -> Terms:
         precision_weights=mean_scale * terms.precision_weights,
         precision_activations=mean_scale * terms.precision_activations,
         precision_kv=mean_scale * terms.precision_kv,
+        sparse_weights=mean_scale * terms.sparse_weights,
+        sparse_activations=mean_scale * terms.sparse_activations,
     )
 
 
 def quality(
-    model: Transformer, *, reference: Transformer, constants: QualityConstants
+    model: Transformer,
+    *,
+    reference: Transformer,
+    constants: QualityConstants,
+    reference_constants: QualityConstants | None = None,
 ) -> Quality:
     """Quality of a model relative to a reference under the same constants.
 
     gap = sum_k w_k (1/alpha_k + 1/beta_k) ln(l_k / l_ref,k), l = L - E
+
+    ``reference_constants`` say how the reference got its formats where that is
+    by another recipe; the laws are those of ``constants``.
 
     Pure: ``jit``, ``vmap`` over models or constants and ``grad`` work.
 
@@ -161,7 +181,8 @@ def quality(
     laws = constants.laws
     state = law_state(model, constants)
     excess = reducible_loss(state, laws)
-    reference_excess = reducible_loss(law_state(reference, constants), laws)
+    theirs = constants if reference_constants is None else reference_constants
+    reference_excess = reducible_loss(law_state(reference, theirs), laws)
     gaps = compute_gap(laws, excess, reference_excess=reference_excess)
     levels = laws.irreducible_loss + excess
     return Quality(
@@ -171,13 +192,22 @@ def quality(
         compute_gap_by_law=gaps,
         loss_by_law=levels,
         terms=scale_surcharges(state.terms, laws),
-        mmlu=head_score(
-            constants.mmlu,
-            log_parameters=state.log_parameters,
-            tokens=state.tokens,
-            surcharge=state.surcharge,
-        ),
+        mmlu=_score(state, constants),
         validity=validity(model, constants, reference=reference, size=state.size),
+    )
+
+
+def benchmark_score(model: Transformer, constants: QualityConstants) -> Array:
+    """Benchmark score in [0, 1] of a model, as in ``Quality.mmlu``."""
+    return _score(law_state(model, constants), constants)
+
+
+def _score(state: State, constants: QualityConstants) -> Array:
+    return head_score(
+        constants.mmlu,
+        log_parameters=state.log_parameters,
+        tokens=state.tokens,
+        surcharge=state.surcharge,
     )
 
 

@@ -43,6 +43,8 @@ class Validity(Record):
     head_bits: Ratio
     activation_bits: Ratio
     kv_bits: Ratio
+    weight_density: Ratio
+    activation_density: Ratio
     attention_share: Ratio
     window: Ratio
     tokens_low: Ratio
@@ -120,6 +122,9 @@ def validity(
         head_bits=shortage(limits.weight_bits, model.head_bits),
         activation_bits=shortage(limits.activation_bits, model.activation_bits),
         kv_bits=shortage(limits.kv_bits, model.kv_bits),
+        weight_density=jnp.log(limits.weight_density) - jnp.log(model.weight_density),
+        activation_density=jnp.log(limits.activation_density)
+        - jnp.log(model.activation_density),
         attention_share=1.0 - attention_share(model) / limits.attention_share,
         window=window_shortage(model, constants),
         tokens_low=tokens_low,

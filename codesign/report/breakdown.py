@@ -49,6 +49,8 @@ SURCHARGES = {
     "precision_weights": "weight format",
     "precision_activations": "activation format",
     "precision_kv": "KV format",
+    "sparse_weights": "zeros in weights",
+    "sparse_activations": "zeros in activations",
 }
 CAPACITY = {
     "sparsity": "experts held but not active",
@@ -56,6 +58,7 @@ CAPACITY = {
     "aspect": "width over depth",
     "depth": "depth",
     "ffn_share": "share of FFN",
+    "density": "zeros in weights, trained",
 }
 GROUPS = {
     "request.": "request",

@@ -10,17 +10,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from codesign.config.quality import (
-    load_quality_constants,
-    load_quality_draws,
-    load_quality_spread,
-)
+from codesign.config.quality import load_quality_draws, load_quality_spread
 from codesign.config.recipe import Recipe
-from codesign.config.study import Limit
+from codesign.config.study import Limit, Study
 from codesign.core.compiler import cpu_options
 from codesign.core.paths import get_path
 from codesign.model.transformer import Transformer
 from codesign.optimize.result import Result, Rung
+from codesign.optimize.yardstick import build_yardstick
 from codesign.quality.constants import QualityConstants
 from codesign.quality.contributions import (
     EVIDENCE,
@@ -54,6 +51,7 @@ TERMS = {
     "aspect": "width over depth",
     "depth": "depth",
     "ffn_share": "FFN share",
+    "density": "zeros in weights, trained",
     "data": "training tokens",
     "kv_share": "shared KV heads",
     "hybrid": "missing attention",
@@ -61,6 +59,8 @@ TERMS = {
     "precision_weights": "weight format",
     "precision_activations": "activation format",
     "precision_kv": "KV format",
+    "sparse_weights": "zeros in weights, pruned",
+    "sparse_activations": "zeros in activations",
 }
 
 
@@ -81,14 +81,28 @@ def confidence_table(result: Result) -> Table:
         rows=tuple(rows),
         note=f"Gap in ln of training compute against the reference under the "
         f"same {NUM_DRAWS} draws of all constants; negative is better. Outside of the "
-        "law's evidence the band is doubled.",
+        f"law's evidence the band is doubled. {recipe_words(result.study)}",
+    )
+
+
+def recipe_words(study: Study) -> str:
+    """What the gap cannot tell, in a sentence."""
+    if study.recipe != study.reference_recipe:
+        return (
+            "Model and reference got their formats by different recipes, priced by "
+            "different measurements (training loss of small models, WikiText after "
+            "rounding): between them the gap is a rough guide, within a factor 2 of "
+            "the prices of formats."
+        )
+    return (
+        "It compares designs under one recipe of training; models of different years, "
+        "data or post-training it cannot rank."
     )
 
 
 def terms_table(result: Result) -> Table:
     """What each choice of the best model adds to its gap, and how sure that is."""
-    models = result.best.design.model, result.study.reference
-    found = jax.device_get(_terms()(*models, draws=_draws(result.study.recipe)))
+    found = drawn_terms(result)
     rows = [
         (
             TERMS[name],
@@ -111,9 +125,15 @@ def terms_table(result: Result) -> Table:
     )
 
 
+def drawn_terms(result: Result) -> Contributions:
+    """Terms of the best model's gap under every draw."""
+    models = result.best.design.model, result.study.reference
+    return jax.device_get(_terms()(*models, **_drawn(result.study)))
+
+
 def constants_table(result: Result) -> Table:
     """Constants of the quality law that move the optimum most."""
-    price = _price(result)
+    price = quality_price(result)
     moved = _moved(result)
     rows = [
         (path, number(step), percent(price * step) if price else "–")
@@ -149,8 +169,15 @@ def quality_quantile(result: Result, rung: Rung, *, limit: Limit) -> float:
 def _under_draws(result: Result, rung: Rung) -> tuple[Paired, Band]:
     extrapolated = bool(is_extrapolated(rung.quality.validity))
     models = rung.design.model, result.study.reference
-    draws = _draws(result.study.recipe)
-    return jax.device_get(_paired()(*models, draws=draws, extrapolated=extrapolated))
+    drawn = _drawn(result.study)
+    return jax.device_get(_paired()(*models, extrapolated=extrapolated, **drawn))
+
+
+def _drawn(study: Study) -> dict[str, Draws]:
+    """Draws of the study's recipe, and of the reference's where that is another."""
+    ours, theirs = study.recipe, study.reference_recipe
+    own = {} if theirs == ours else {"own": _draws(theirs)}
+    return {"draws": _draws(ours), **own}
 
 
 @cache
@@ -163,9 +190,14 @@ def _paired() -> Any:
     """Compiled quickly rather than well: it runs a few times."""
 
     def compute(
-        model: Transformer, reference: Transformer, *, draws: Draws, extrapolated: bool
+        model: Transformer,
+        reference: Transformer,
+        *,
+        draws: Draws,
+        extrapolated: bool,
+        own: Draws | None = None,
     ) -> tuple[Paired, Band]:
-        found = paired(model, reference_under(draws, reference))
+        found = paired(model, reference_under(draws, reference, own=own))
         return found, band(found, extrapolated=extrapolated)
 
     return jax.jit(compute, compiler_options=cpu_options(level=0))
@@ -179,30 +211,47 @@ def _terms() -> Any:
 @cache
 def _slopes() -> Any:
     def gap(
-        constants: QualityConstants, model: Transformer, *, reference: Transformer
+        both: tuple[QualityConstants, QualityConstants | None],
+        model: Transformer,
+        *,
+        reference: Transformer,
     ) -> Any:
-        return quality(model, reference=reference, constants=constants).gap
+        ours, theirs = both
+        return quality(
+            model, reference=reference, constants=ours, reference_constants=theirs
+        ).gap
 
     return jax.jit(jax.grad(gap), compiler_options=cpu_options(level=0))
 
 
 def _moved(result: Result) -> dict[str, float]:
     """Change of the best model's gap per standard deviation of each constant."""
-    constants = load_quality_constants(recipe=result.study.recipe)
-    spread, reference = load_quality_spread(), result.study.reference
-    slopes = _slopes()(constants, result.best.design.model, reference=reference)
+    study, spread = result.study, load_quality_spread()
+    yardstick = build_yardstick(study)
+    constants, theirs = yardstick.constants, yardstick.reference_constants
+    slopes = _slopes()(
+        (constants, theirs), result.best.design.model, reference=yardstick.reference
+    )
     found: dict[str, float] = {}
     for path, deviation, lognormal in zip(
         spread.paths, spread.deviations, spread.lognormal, strict=True
     ):
-        if path.startswith("trained.") and constants.trained is None:
-            continue
-        size = float(get_path(constants, path)) if lognormal else 1.0
-        found[path] = float(get_path(slopes, path)) * size * deviation
+        known = [(constants, slopes[0]), (theirs, slopes[1])]
+        found[path] = sum(
+            float(get_path(slope, path))
+            * (float(get_path(own, path)) if lognormal else 1.0)
+            for own, slope in known
+            if own is not None and _holds(own, path)
+        )
+        found[path] *= deviation
     return found
 
 
-def _price(result: Result) -> float:
+def _holds(constants: QualityConstants, path: str) -> bool:
+    return constants.trained is not None or not path.startswith("trained.")
+
+
+def quality_price(result: Result) -> float:
     """d ln objective / d gap at the optimum, from the limit on the gap."""
     binding = result.evidence.binding if result.evidence else ()
     return sum(limit.price for limit in binding if limit.name.startswith(GAPS))

@@ -37,6 +37,7 @@ from codesign.report.confidence import (
     constants_table,
     terms_table,
 )
+from codesign.report.guards import guards_table
 from codesign.report.limits import binding_table, limit_title, limits_table
 from codesign.report.plots import plot_area, plot_energy, plot_quality, plot_time
 from codesign.report.roofline import plot_roofline
@@ -124,6 +125,7 @@ def render_report(
         table_html(confidence_table(result)),
         table_html(terms_table(result)),
         table_html(constants_table(result)),
+        table_html(guards_table(result)),
         _evidence(result, charts),
         "<h2>Assumptions and validity</h2>",
         _list(assumptions(result, known)),

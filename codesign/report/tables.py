@@ -6,12 +6,11 @@
 import math
 from dataclasses import dataclass, field
 
-from codesign.config.study import Variable
-from codesign.core.paths import get_path, path_units
+from codesign.config.study import Variable, metric_units
+from codesign.core.paths import get_path
 from codesign.core.quantities import Unit
-from codesign.cost.record import Cost
 from codesign.optimize.result import Result, Rung
-from codesign.quality.evaluate import Quality
+from codesign.outcome.answer import metric
 from codesign.report.texts import (
     SMALLEST_SHARE,
     change,
@@ -31,6 +30,8 @@ METRICS: tuple[tuple[str, str, int], ...] = (
     ("energy_per_token", "energy per output token, chip", -1),
     ("energy_per_token_facility", "energy per output token, facility", -1),
     ("energy_per_request", "energy per answer, chip", -1),
+    ("energy_per_byte_server", "energy per byte of text, server", -1),
+    ("energy_per_answer", "energy per answer, server", -1),
     ("time_per_output_token", "time per output token", -1),
     ("time_to_first_token", "time to first token", -1),
     ("request_latency", "time per answer", -1),
@@ -46,8 +47,22 @@ METRICS: tuple[tuple[str, str, int], ...] = (
     ("chip.price", "price per chip", -1),
     ("memory.used", "memory used per chip", 0),
 )
-TITLES = {path: title for path, title, _ in METRICS}
-BETTER = {path: sense for path, _, sense in METRICS}
+# Shown where a study asks for them.
+ON_DEMAND: tuple[tuple[str, str, int], ...] = (
+    ("energy_per_byte", "energy per byte of text, chip", -1),
+    ("energy_per_byte_facility", "energy per byte of text, facility", -1),
+    ("usd_per_byte", "price per byte of text", -1),
+    ("usd_per_answer", "price per answer", -1),
+    ("time_per_byte", "time per byte of text", -1),
+    ("bytes_per_token", "text per token", 0),
+    ("tokens_per_answer", "tokens per answer", 0),
+    ("accuracy", "accuracy of answers (display)", 1),
+    ("lifetime_energy", "energy over the life of the model", -1),
+    ("training_energy", "energy of training", -1),
+    ("inference_energy", "energy of all inference", -1),
+)
+TITLES = {path: title for path, title, _ in (*METRICS, *ON_DEMAND)}
+BETTER = {path: sense for path, _, sense in (*METRICS, *ON_DEMAND)}
 EQUAL_GAP = 0.005  # in ln compute: half a percent of training compute
 HEADLINE = (
     "energy_per_token_server",
@@ -100,16 +115,13 @@ def shown_rungs(result: Result) -> tuple[Rung, ...]:
 
 
 def metric_value(rung: Rung, path: str) -> float:
-    """Value of a metric: a path in the cost, or ``quality.<field>``."""
-    root = rung if path.startswith("quality.") else rung.cost
-    return float(get_path(root, path))
+    """Value of a metric by name."""
+    return float(metric(rung, path))
 
 
 def metric_unit(path: str) -> Unit:
     """Unit of a metric by its path."""
-    if path.startswith("quality."):
-        return path_units(Quality)[path.removeprefix("quality.")]
-    return path_units(Cost)[path]
+    return metric_units()[path]
 
 
 def metric_title(path: str) -> str:
@@ -242,7 +254,12 @@ def _difference(value: float) -> str:
 
 
 def _metric_paths(result: Result) -> list[str]:
-    asked = [result.study.minimize, *(limit.metric for limit in result.study.limits)]
+    study = result.study
+    asked = [study.minimize, *(limit.metric for limit in study.limits)]
+    if study.terms.answers:
+        asked += ["tokens_per_answer", "accuracy"]
+    if float(study.baseline.request.lifetime_tokens) > 0:
+        asked += ["lifetime_energy", "training_energy", "inference_energy"]
     return list(dict.fromkeys([*[path for path, _, _ in METRICS], *asked]))
 
 

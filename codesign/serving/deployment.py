@@ -1,6 +1,6 @@
 """How are the chips of a system used? Parallelism, batch and power."""
 
-from codesign.core.quantities import Count, Volts, Watts
+from codesign.core.quantities import Count, Fraction, Volts, Watts
 from codesign.core.record import Record
 
 
@@ -14,6 +14,8 @@ class Deployment(Record):
     ``decode_voltage`` are the ceilings of the governor per kind of step
     (locked clocks): it goes below them where power would exceed the limit.
     Below the style's minimum they stand for a lower clock at constant voltage.
+    With a draft model each step verifies ``draft_tokens`` guesses per sequence,
+    each of which is right with the probability ``acceptance``; both are 0 without.
     """
 
     tensor_parallel: Count
@@ -23,3 +25,5 @@ class Deployment(Record):
     power_limit: Watts
     prefill_voltage: Volts
     decode_voltage: Volts
+    draft_tokens: Count = 0.0
+    acceptance: Fraction = 0.0

@@ -15,7 +15,8 @@ class Design(Record):
     """One point of the joint space; every metric is a function of it.
 
     A parameter's name everywhere is its attribute path here, such as
-    ``chip.dram.bandwidth`` or ``model.hidden_size``.
+    ``chip.dram.bandwidth`` or ``model.hidden_size``. ``draft`` is a small model
+    that guesses tokens for ``model``; None decodes without guesses.
     """
 
     chip: Chip
@@ -25,6 +26,7 @@ class Design(Record):
     request: Request
     stack: Stack
     technology: Technology
+    draft: Transformer | None = None
 
 
 def set_parameter(design: Design, path: str, *, value: Scalar) -> Design:

@@ -10,8 +10,11 @@ from codesign.core.record import Record
 from codesign.core.smooth import safe_ratio
 from codesign.hardware.chip import System
 from codesign.serving.deployment import Deployment
+from codesign.serving.design import Design
 from codesign.serving.request import Request
 from codesign.serving.stack import Stack
+
+LEAST_CHANCE = 1e-9  # of a guess to be right or wrong; keeps slopes finite
 
 
 class Load(Record):
@@ -21,6 +24,7 @@ class Load(Record):
     spread ``context_variation``); ``prefills_per_step`` prompts start per step,
     each ``prompt_tokens`` long after prefix hits. A replica with less than one
     request at a time works for a share ``duty`` of the time and idles otherwise.
+    A sequence gains ``advance`` tokens per step, 1 unless a draft model guesses.
     """
 
     sequences: Count
@@ -30,13 +34,16 @@ class Load(Record):
     prompt_tokens: Tokens
     hit_tokens: Tokens
     duty: Fraction
+    advance: Tokens = 1.0
 
 
 class StepTokens(Record):
     """What one step of one replica works on; arrays may carry a step axis.
 
-    ``prompts`` is the number of prompts that the prefill tokens belong to, and
-    ``prefill_context`` the mean number of tokens each of them attends to.
+    ``queries`` are the tokens of each running sequence: 1, or the guesses that it
+    verifies and one more. ``prompts`` is the number of prompts that the prefill
+    tokens belong to, and ``prefill_context`` the mean number of tokens each of
+    them attends to.
     """
 
     sequences: Count
@@ -44,6 +51,7 @@ class StepTokens(Record):
     prefill_tokens: Tokens
     prompts: Count
     prefill_context: Tokens
+    queries: Tokens = 1.0
 
 
 def num_replicas(system: System, deployment: Deployment) -> Count:
@@ -53,13 +61,47 @@ def num_replicas(system: System, deployment: Deployment) -> Count:
     )
 
 
+def expected_tokens(deployment: Deployment) -> Tokens:
+    """Tokens that a sequence gains in a step that verifies g guesses.
+
+    E = 1 + a + ... + a^g = (1 - a^(g + 1)) / (1 - a): guesses up to the first
+    wrong one, whose place the target's own token takes.
+
+    Assumes: guesses are right independently with the same probability a.
+    Source: Leviathan et al., ICML 2023, arXiv 2211.17192, equation 1.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> four = SimpleNamespace(draft_tokens=4.0, acceptance=0.8)
+        >>> round(float(expected_tokens(four)), 2)
+        3.36
+    """
+    chance = jnp.clip(deployment.acceptance, LEAST_CHANCE, 1.0 - LEAST_CHANCE)
+    run = deployment.draft_tokens + 1.0
+    return -jnp.expm1(run * jnp.log(chance)) / (1.0 - chance)
+
+
+def design_load(design: Design) -> Load:
+    """Load of a design in steady state."""
+    return stationary_load(
+        design.request,
+        design.deployment,
+        replicas=num_replicas(design.system, design.deployment),
+        advance=1.0 if design.draft is None else expected_tokens(design.deployment),
+    )
+
+
 def stationary_load(
-    request: Request, deployment: Deployment, *, replicas: Count
+    request: Request,
+    deployment: Deployment,
+    *,
+    replicas: Count,
+    advance: Tokens = 1.0,
 ) -> Load:
     """Load in steady state.
 
     context = hits + prompt + E[L^2] / (2 E[L]) = P + L (1 + cv^2) / 2
-    prefills per step = B / L
+    prefills per step = B advance / L
 
     Assumes: arrivals and departures balance; ages are uniform over a
     size-biased output length, whose spread is its mean over sqrt(3).
@@ -74,10 +116,11 @@ def stationary_load(
         sequences=sequences,
         context=context,
         context_variation=age / jnp.sqrt(3.0) / context,
-        prefills_per_step=sequences / request.output_length,
+        prefills_per_step=sequences * advance / request.output_length,
         prompt_tokens=request.prompt_length - hits,
         hit_tokens=hits,
         duty=running / sequences,
+        advance=jnp.asarray(advance, jnp.float64),
     )
 
 
@@ -99,6 +142,7 @@ def decode_step(load: Load) -> StepTokens:
     zero = 0.0 * load.sequences
     return StepTokens(
         sequences=load.sequences,
+        queries=jnp.ones_like(zero),
         context=load.context,
         prefill_tokens=zero,
         prompts=zero,

@@ -17,11 +17,12 @@ from codesign.config.sweep import Axis, Plan
 from codesign.cost.record import Cost
 from codesign.optimize.result import Binding, Evidence, Result, Rung
 from codesign.optimize.space import GOVERNOR
+from codesign.outcome.service import Service
 from codesign.quality.evaluate import Quality
 from codesign.serving.design import Design
 from codesign.study.plain import finite_or_none, from_plain, to_plain
 
-RECORDS = {"design": Design, "cost": Cost, "quality": Quality}
+RECORDS = {"design": Design, "cost": Cost, "quality": Quality, "service": Service}
 
 
 def result_to_dict(result: Result) -> dict[str, Any]:

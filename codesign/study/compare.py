@@ -38,6 +38,7 @@ LAYERS = (
     "model.recurrent.num_layers",
 )
 COMPONENTS = "breakdown.energy."
+DRAFT = "draft"
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def compare(
     "Polynomial calculation of the Shapley value based on sampling", 2009.
 
     Raises:
-        InputError: a folder holds no best design.
+        InputError: a folder holds no best design; only one has a draft model.
         UnknownNameError: the metric is not one of ``Cost``.
 
     Example:
@@ -103,6 +104,11 @@ def compare(
         close = ", ".join(nearest(of, list(path_units(Cost))) or [])
         raise UnknownNameError(f"{of}: no such field of Cost. Close: {close}.")
     first, last = as_float64(design_of(before)), as_float64(design_of(after))
+    if (first.draft is None) != (last.draft is None):
+        raise InputError(
+            "One design has a draft model, the other none; there is nothing between "
+            "them. Compare their metrics with codesign evaluate."
+        )
     old, new = (jax.device_get(evaluate(each)) for each in (first, last))
     changes = _changes(old, new, kind=Cost)
     return Comparison(
@@ -162,6 +168,9 @@ def _groups(before: Design, after: Design) -> dict[str, tuple[str, ...]]:
         name = ".".join(path.split(".")[:depth])
         name = LAYERS[0] if path in LAYERS else name
         groups[name] = (*groups.get(name, ()), path)
+    drafts = zip(*map(jax.tree.leaves, (before.draft, after.draft)), strict=True)
+    if not all(np.array_equal(old, new) for old, new in drafts):
+        groups[DRAFT] = (DRAFT,)
     return groups
 
 
@@ -199,6 +208,9 @@ def _mixed(
 ) -> Design:
     design = before
     for path in (path for group in chosen for path in group):
+        if path == DRAFT:
+            design = design.replace(draft=after.draft)
+            continue
         design = set_path(design, path, value=get_path(after, path))
     return design
 

@@ -195,7 +195,8 @@ def identity(job: Job) -> dict[str, Any]:
         "baseline": flatten(job.study.baseline),
         "reference": flatten(job.study.reference),
         "recipe": asdict(job.study.recipe),
-        "equal_compute": job.study.equal_compute,
+        "reference_recipe": asdict(job.study.reference_recipe),
+        "terms": job.study.terms._asdict(),
     }
     work = {"metrics": list(job.metrics), "shard_size": job.shard_size}
     return {**study, **judged, **work, "versions": numeric_versions()}

@@ -19,8 +19,10 @@ from codesign.core.paths import get_path, path_units, unknown_path
 from codesign.core.quantities import Unit
 from codesign.cost.evaluate import evaluate
 from codesign.cost.record import Cost
+from codesign.outcome.service import Service
 from codesign.serving.design import Design, set_parameter
 from codesign.study.plain import field_label, flatten
+from codesign.study.service import service
 
 FEWEST_POINTS = 2
 KEPT = 1e-6  # largest ln(use / limit) of a limit that counts as kept
@@ -28,13 +30,17 @@ KEPT = 1e-6  # largest ln(use / limit) of a limit that counts as kept
 
 @dataclass(frozen=True)
 class Line:
-    """Costs along one parameter; ``designs`` are those that were evaluated."""
+    """Costs along one parameter; ``designs`` are those that were evaluated.
+
+    ``services`` are their costs per byte, answer and life.
+    """
 
     path: str
     unit: Unit
     values: tuple[float, ...]
     designs: tuple[Design, ...]
     costs: tuple[Cost, ...]
+    services: tuple[Service, ...]
 
 
 def sweep_line(design: Design, path: str, *, values: Sequence[float]) -> Line:
@@ -53,8 +59,14 @@ def sweep_line(design: Design, path: str, *, values: Sequence[float]) -> Line:
     unit = _scalar_unit(design, path)
     designs = tuple(_placed(design, path, value=value, unit=unit) for value in values)
     costs = tuple(jax.device_get(evaluate(each)) for each in designs)
+    services = tuple(map(service, designs, costs))
     return Line(
-        path=path, unit=unit, values=tuple(values), designs=designs, costs=costs
+        path=path,
+        unit=unit,
+        values=tuple(values),
+        designs=designs,
+        costs=costs,
+        services=jax.device_get(services),
     )
 
 
@@ -98,11 +110,11 @@ def line_rows(found: Line) -> list[dict[str, float | str | None]]:
     inputs = path_units(Design)
     described = [p for p in inputs if p.startswith(DESCRIBED) and p != found.path]
     rows: list[dict[str, float | str | None]] = []
-    for value, design, cost in zip(
-        found.values, found.designs, found.costs, strict=True
+    units = {**path_units(Cost), **path_units(Service)}
+    for value, design, cost, served in zip(
+        found.values, found.designs, found.costs, found.services, strict=True
     ):
-        metrics = flatten(cost)
-        units = path_units(Cost)
+        metrics = {**flatten(cost), **flatten(served)}
         row: dict[str, float | str | None] = {
             field_label(found.path, found.unit): value
         }
@@ -113,6 +125,12 @@ def line_rows(found: Line) -> list[dict[str, float | str | None]]:
         }
         rows.append(row)
     return rows
+
+
+def line_metric(found: Line, name: str, *, index: int) -> float:
+    """A metric of cost or service at one of the values."""
+    root = found.services if name in Service.__dataclass_fields__ else found.costs
+    return float(get_path(root[index], name))
 
 
 DESCRIBED = ("system.", "deployment.", "request.")

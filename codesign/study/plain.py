@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from codesign.core.quantities import Unit, unit_of
-from codesign.core.record import Record
+from codesign.core.record import Record, part_of
 
 _R = TypeVar("_R", bound=Record)
 
 
 def to_plain(record: Record) -> dict[str, Any]:
-    """Nested mapping of the SI values of a record.
+    """Nested mapping of the SI values of a record, without parts that are None.
 
     Example:
         >>> from codesign.hardware.chip import Link
@@ -25,18 +25,21 @@ def to_plain(record: Record) -> dict[str, Any]:
         {'bandwidth': 450000000000.0, 'energy': 2e-11, 'hop_latency': None}
     """
     fields = get_type_hints(type(record), include_extras=True)
-    return {name: _plain_value(getattr(record, name)) for name in fields}
+    values = {name: getattr(record, name) for name in fields}
+    return {k: _plain_value(value) for k, value in values.items() if value is not None}
 
 
 def from_plain(record_type: type[_R], data: Mapping[str, Any]) -> _R:
     """The record of a nested mapping; null becomes NaN."""
     fields: dict[str, Any] = {}
     for name, hint in get_type_hints(record_type, include_extras=True).items():
-        value = data[name]
-        if unit_of(hint) is None:
-            fields[name] = from_plain(hint, value)
+        part = part_of(hint)
+        if part is not None:
+            fields[name] = from_plain(part, data[name]) if name in data else None
+        elif unit_of(hint) is None:
+            fields[name] = from_plain(hint, data[name])
         else:
-            fields[name] = jnp.asarray(_with_nan(value), jnp.float64)
+            fields[name] = jnp.asarray(_with_nan(data[name]), jnp.float64)
     return record_type(**fields)
 
 

@@ -11,11 +11,12 @@ import jax
 import numpy as np
 
 from codesign.config.study import Study
+from codesign.core.record import as_float64
 from codesign.optimize.ladder import EVERYTHING, Climber, silent
 from codesign.optimize.problem import build_problem
 from codesign.optimize.result import Rung
 from codesign.optimize.space import build_space
-from codesign.quality.constants import QualityConstants
+from codesign.outcome.terms import Yardstick
 from codesign.quality.evaluate import quality
 
 
@@ -27,21 +28,20 @@ class Moved(Climber):
     """
 
     def __init__(
-        self, first: Climber, study: Study, *, constants: QualityConstants | None
+        self, first: Climber, study: Study, *, yardstick: Yardstick | None
     ) -> None:
         self.study = study
         self.progress = silent
         self.space = build_space(study)
         self.problem = build_problem(study, self.space)
-        self.constants = constants or first.constants
+        known = yardstick or first.yardstick
+        self.yardstick = known._replace(reference=as_float64(study.reference))
         self.drawn = first.drawn
         self.rng = np.random.default_rng(study.search.seed)
         self.engine = copy.copy(first.engine)
         self.engine.space = self.space
         self.theta = self._theta(None)
-        self._quality = jax.jit(
-            partial(quality, reference=study.reference, constants=self.constants)
-        )
+        self._quality = jax.jit(partial(quality, **self.yardstick._asdict()))
 
 
 class Searcher:
@@ -50,9 +50,9 @@ class Searcher:
     def __init__(self, study: Study) -> None:
         self.first = Climber(study, silent)
 
-    def best(self, study: Study, *, constants: QualityConstants | None = None) -> Rung:
+    def best(self, study: Study, *, yardstick: Yardstick | None = None) -> Rung:
         """The best legal design of a study, by the steps of ``optimize``."""
-        climber = Moved(self.first, study, constants=constants)
+        climber = Moved(self.first, study, yardstick=yardstick)
         given = climber.as_given()
         tuned = climber.tune(given)
         return climber.climb(

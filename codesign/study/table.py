@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from codesign.core.errors import InputError, UnknownNameError
 from codesign.core.paths import nearest, path_units
 from codesign.core.quantities import Unit
+from codesign.model.transformer import Transformer
 from codesign.serving.design import Design
 from codesign.study.folder import Run
 from codesign.study.plain import field_label, finite_or_none, flat_values
@@ -188,7 +189,8 @@ def _name(name: str) -> str:
 def _csv(table: Table, path: Path) -> None:
     columns = table.to_numpy()
     labels = [field_label(name, Unit(table.units[name])) for name in columns]
-    units = path_units(Design)
+    draft = {f"draft.{path}": unit for path, unit in path_units(Transformer).items()}
+    units = {**path_units(Design), **draft}
     constant = {
         field_label(path, units[path]): _cell(value)
         for path, value in flat_values(table.inputs).items()

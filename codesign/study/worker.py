@@ -15,26 +15,25 @@ from jax import Array
 from numpy.typing import NDArray
 
 from codesign.config.overrides import legal_points
-from codesign.config.quality import load_quality_constants
 from codesign.config.study import Limit, Study
 from codesign.config.sweep import LIMITS, QUALITY
 from codesign.core.checks import check_x64
 from codesign.core.compiler import cpu_options
 from codesign.core.paths import get_path, set_path
-from codesign.core.record import as_float64
 from codesign.cost.governor import govern, settle
 from codesign.cost.limits import Limits
 from codesign.cost.record import Cost
 from codesign.cost.total import assemble, prepare
-from codesign.model.transformer import Transformer
-from codesign.optimize.problem import (
-    log_constraint,
-    metric,
-    train_at_equal_compute,
-)
+from codesign.optimize.problem import log_constraint
 from codesign.optimize.result import TOLERANCE
-from codesign.outcome.answer import Outcome
-from codesign.quality.constants import QualityConstants
+from codesign.optimize.yardstick import build_yardstick
+from codesign.outcome.answer import complete, metric
+from codesign.outcome.terms import (
+    Terms,
+    Yardstick,
+    answer_shortfall,
+    comparable,
+)
 from codesign.quality.evaluate import quality
 from codesign.serving.design import Design, set_parameter
 from codesign.study.job import Job
@@ -82,14 +81,13 @@ class Worker:
 
     def _evaluate(self) -> Callable[[Floats, NDArray[np.bool_]], Columns]:
         study = self.job.study
-        constants = as_float64(load_quality_constants(recipe=study.recipe))
-        reference = as_float64(study.reference)
+        yardstick = build_yardstick(study)
         function = batch_evaluator(
             Shape(
                 paths=self.paths,
                 metrics=self.job.metrics,
                 limits=tuple(x for x in study.limits if is_fixed(x)),
-                equal_compute=study.equal_compute,
+                terms=study.terms,
                 always=tuple(
                     n for n in Limits.__dataclass_fields__ if n not in study.off
                 ),
@@ -99,12 +97,9 @@ class Worker:
         )
 
         def compute(values: Floats, legal: NDArray[np.bool_]) -> Columns:
-            groups = _groups(values)
             found = [
-                function(
-                    group, study.baseline, constants=constants, reference=reference
-                )
-                for group in groups
+                function(group, study.baseline, yardstick=yardstick)
+                for group in _groups(values)
             ]
             done = np.concatenate(jax.device_get(found))[: len(values)]
             done = np.where(legal[:, None], done, np.nan)
@@ -121,10 +116,8 @@ class Worker:
         def one(row: Floats, legal: bool) -> Mapping[str, Any]:
             if not legal:
                 return {"status": "The point is no legal design.", "feasible": False}
-            constants = self.constants_at(row)
-            rung = searcher.best(self.at(row), constants=constants)
-            scored = Outcome(cost=rung.cost, quality=rung.quality)
-            found = {name: float(metric(scored, name)) for name in self.job.metrics}
+            rung = searcher.best(self.at(row), yardstick=self.yardstick_at(row))
+            found = {name: float(metric(rung, name)) for name in self.job.metrics}
             free = [v.path for v in self.job.study.free]
             found |= {path: float(get_path(rung.design, path)) for path in free}
             return {
@@ -157,15 +150,14 @@ class Worker:
                 study = replace(study, baseline=changed)
         return study
 
-    def constants_at(self, row: Floats) -> QualityConstants:
-        """Constants of the quality law at the values of one point."""
-        recipe = self.job.study.recipe
-        constants = as_float64(load_quality_constants(recipe=recipe))
+    def yardstick_at(self, row: Floats) -> Yardstick:
+        """Reference and constants of the quality law at the values of one point."""
+        yardstick = build_yardstick(self.job.study)
         for path, value in zip(self.paths, row, strict=True):
             if path.startswith(QUALITY):
                 name = path.removeprefix(QUALITY)
-                constants = set_path(constants, name, value=jnp.asarray(value))
-        return constants
+                yardstick = _with_constant(yardstick, name, value=jnp.asarray(value))
+        return yardstick
 
 
 @dataclass(frozen=True)
@@ -177,7 +169,7 @@ class Shape:
     limits: tuple[Limit, ...]
     always: tuple[str, ...]
     is_open: bool
-    equal_compute: bool
+    terms: Terms
 
 
 def is_fixed(limit: Limit) -> bool:
@@ -199,39 +191,27 @@ def batch_evaluator(shape: Shape) -> Any:
     baseline, or hold in a share of draws, are left to searches.
     """
 
-    def one(
-        values: Array,
-        base: Design,
-        *,
-        constants: QualityConstants,
-        reference: Transformer,
-    ) -> Array:
-        design, constants = _placed(shape.paths, values, base=base, constants=constants)
-        if shape.equal_compute:
-            design = train_at_equal_compute(design, reference)
+    def one(values: Array, base: Design, *, yardstick: Yardstick) -> Array:
+        design, judge = _placed(shape.paths, values, base=base, yardstick=yardstick)
+        known = judge._asdict()
+        tokens = design.request.output_length
+        design = comparable(design, shape.terms, base=base, **known)
         cost = settled_cost(design, is_open=shape.is_open)
-        scored = quality(design.model, reference=reference, constants=constants)
-        found = Outcome(cost=cost, quality=scored)
+        scored = quality(design.model, **known)
+        found = complete(design, cost, scored=scored, constants=judge.constants)
         asked = [
             log_constraint(limit, found, design=design, bound=bound_of(limit))
             for limit in shape.limits
         ]
         kept = [getattr(cost.limits, name) for name in shape.always]
+        if shape.terms.answers:
+            kept.append(answer_shortfall(design.model, tokens=tokens, **known))
         worst = jnp.max(jnp.stack([jnp.asarray(x) for x in (*asked, *kept)]))
         shown = [jnp.asarray(metric(found, name)) for name in shape.metrics]
         return jnp.stack([*shown, worst])
 
-    def every(
-        values: Array,
-        base: Design,
-        *,
-        constants: QualityConstants,
-        reference: Transformer,
-    ) -> Array:
-        def at(row: Array) -> Array:
-            return one(row, base, constants=constants, reference=reference)
-
-        return jax.vmap(at)(values)
+    def every(values: Array, base: Design, *, yardstick: Yardstick) -> Array:
+        return jax.vmap(lambda row: one(row, base, yardstick=yardstick))(values)
 
     return jax.jit(every, compiler_options=cpu_options())
 
@@ -259,20 +239,26 @@ def _is_outside(path: str) -> bool:
 
 
 def _placed(
-    paths: tuple[str, ...],
-    values: Array,
-    *,
-    base: Design,
-    constants: QualityConstants,
-) -> tuple[Design, QualityConstants]:
+    paths: tuple[str, ...], values: Array, *, base: Design, yardstick: Yardstick
+) -> tuple[Design, Yardstick]:
     for index, path in enumerate(paths):
         if path.startswith(QUALITY):
-            constants = set_path(
-                constants, path.removeprefix(QUALITY), value=values[index]
-            )
+            name = path.removeprefix(QUALITY)
+            yardstick = _with_constant(yardstick, name, value=values[index])
         else:
             base = set_parameter(base, path, value=values[index])
-    return base, constants
+    return base, yardstick
+
+
+def _with_constant(yardstick: Yardstick, name: str, *, value: Array) -> Yardstick:
+    """The yardstick with a constant of the law changed, for model and reference."""
+    theirs = yardstick.reference_constants
+    return yardstick._replace(
+        constants=set_path(yardstick.constants, name, value=value),
+        reference_constants=None
+        if theirs is None
+        else set_path(theirs, name, value=value),
+    )
 
 
 def _with_limit(study: Study, path: str, *, value: float) -> Study:

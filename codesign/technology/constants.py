@@ -11,6 +11,7 @@ from codesign.core.quantities import (
     JoulesPerByte,
     JoulesPerByteMeter,
     JoulesPerByteRootByte,
+    JoulesPerFlop,
     JoulesPerMac,
     KgCo2e,
     KgCo2ePerByte,
@@ -68,6 +69,7 @@ class Arithmetic(Record):
     energy_4bit: JoulesPerMac
     area_16bit: SquareMetersPerMac
     extra_format_area_fraction: Fraction
+    sparse_area_fraction: Fraction
     calibration_voltage: Volts
     kernel_efficiency: Fraction
     static_node_exponent: Factor
@@ -117,7 +119,11 @@ class Fab(Record):
 
 
 class Datacenter(Record):
-    """Server, facility and money around the chips."""
+    """Server, facility and money around the chips.
+
+    ``training_energy`` is what the fleet that trains models draws at its plugs
+    per useful operation.
+    """
 
     server_price_factor: Factor
     network_price_fraction: Fraction
@@ -134,6 +140,7 @@ class Datacenter(Record):
     grid_carbon: KgCo2ePerJoule
     dram_carbon: KgCo2ePerByte
     utilization: Fraction
+    training_energy: JoulesPerFlop
 
 
 class Technology(Record):

@@ -25,10 +25,10 @@ from codesign.core.paths import get_path, path_units
 from codesign.core.quantities import Unit
 from codesign.cost.record import Cost
 from codesign.optimize import Result, ladder, optimize, search
-from codesign.optimize.problem import build_problem, log_constraint, metric
+from codesign.optimize.problem import build_problem, log_constraint
 from codesign.optimize.result import Rung
 from codesign.optimize.space import build_space
-from codesign.outcome.answer import Outcome
+from codesign.outcome.answer import metric
 from codesign.report.limits import limit_title
 from codesign.report.texts import change, common_unit
 
@@ -256,18 +256,17 @@ def table(found: Climb, columns: Sequence[tuple[str, Sequence[str]]]) -> list[st
 def at_limits(found: Climb, rung: Rung) -> list[str]:
     """Limits of the study and of every design that a rung has used up."""
     study, tuned = found.result.study, found.result.baseline
-    mine = Outcome(cost=rung.cost, quality=rung.quality)
     asked = [limit for limit in study.limits if not (limit.baseline and rung is tuned)]
     uses = {
         limit.text: float(
             log_constraint(
-                limit, mine, design=rung.design, bound=bound_of(limit, tuned)
+                limit, rung, design=rung.design, bound=bound_of(limit, tuned)
             )
         )
         for limit in asked
     }
     always = build_problem(study, build_space(study)).always
-    uses |= {limit_title(name): float(metric(mine, name)) for name in always}
+    uses |= {limit_title(name): float(metric(rung, name)) for name in always}
     return [
         name for name, use in uses.items() if use > -AT_LIMIT and name not in STRUCTURAL
     ]
@@ -276,8 +275,7 @@ def at_limits(found: Climb, rung: Rung) -> list[str]:
 def bound_of(limit: Limit, tuned: Rung) -> float:
     """Right side of a limit; one on the baseline refers to the tuned one."""
     if limit.baseline:
-        reached = Outcome(cost=tuned.cost, quality=tuned.quality)
-        return limit.factor * float(metric(reached, limit.metric))
+        return limit.factor * float(metric(tuned, limit.metric))
     return np.nan if limit.value is None else limit.value
 
 

@@ -99,4 +99,4 @@ def test_flags_are_the_names_of_build_design():
     from codesign.config.design import PLACES
 
     assert set(NUMBER_FLAGS) == set(PLACES)
-    assert set(RECORD_FLAGS) == {"chip", "model", "stack"}
+    assert set(RECORD_FLAGS) == {"chip", "draft", "model", "stack"}

@@ -56,7 +56,7 @@ def test_recipe_is_read_and_written_back(tmp_path: Path):
         ("reference=3", "expected the name of a model"),
         ("recipe={weights: gptqq}", "recipe.weights.*Close: gptq"),
         ("recipe={weigths: gptq}", "Did you mean weights"),
-        ("budget=money", "not tokens or compute"),
+        ("budget=money", "not tokens, compute or lifetime"),
     ],
 )
 def test_mistakes_are_named(override: str, message: str):
@@ -65,9 +65,9 @@ def test_mistakes_are_named(override: str, message: str):
 
 
 def test_budget_is_tokens_unless_it_is_compute(tmp_path: Path):
-    assert not load().equal_compute
+    assert not load().terms.compute
     study = load("budget=compute")
-    assert study.equal_compute
+    assert study.terms.compute
     copy = tmp_path / "copy.yaml"
     copy.write_text(resolved_study(study), encoding="utf-8")
-    assert load_study(copy).equal_compute
+    assert load_study(copy).terms.compute

@@ -16,10 +16,11 @@ from codesign.optimize.problem import (
     build_theta,
     hard_evaluator,
     log_quantile,
-    train_at_equal_compute,
     values_and_constraints,
 )
 from codesign.optimize.space import Space, build_space, place
+from codesign.outcome.terms import Terms
+from codesign.quality.budget import at_equal_compute
 from codesign.quality.ensemble import (
     NUM_DRAWS,
     SEARCH_DRAWS,
@@ -157,10 +158,10 @@ def test_a_budget_of_compute_trains_small_models_longer(*, theta: Theta, study: 
     half = points(study, space, layers=(40.0,))
     gaps = []
     for equal in (False, True):
-        problem = replace(build_problem(study, space), equal_compute=equal)
+        problem = replace(build_problem(study, space), terms=Terms(compute=equal))
         gaps.append(float(hard_evaluator(problem)(half, theta)[1][0, 0]))
     assert gaps[1] < gaps[0] - 0.2
     design = place(study.baseline, ("model.num_layers",), values=np.array([40.0]))
-    trained = train_at_equal_compute(design, theta.reference).model
+    trained = at_equal_compute(design.model, reference=theta.reference)
     ratio = float(trained.training_tokens / theta.reference.training_tokens)
     assert ratio == pytest.approx(1.97, abs=0.03)

@@ -26,7 +26,7 @@ from codesign.core.smooth import Sharpness
 from codesign.cost.evaluate import evaluate
 from codesign.cost.limits import Limits
 from codesign.model.transformer import Transformer
-from codesign.outcome.answer import Outcome, outcome
+from codesign.outcome.answer import Outcome, complete, outcome
 from codesign.quality.constants import QualityConstants
 from codesign.quality.evaluate import quality
 from codesign.quality.validity import Validity
@@ -174,10 +174,8 @@ def _found(design: Design, reference: Transformer, *, kind: str) -> Outcome:
             design, reference=reference, constants=constants, sharpness=sharpness
         )
     design = design.replace(request=design.request.replace(rate=0.0))
-    return Outcome(
-        cost=evaluate(design),
-        quality=quality(design.model, reference=reference, constants=constants),
-    )
+    scored = quality(design.model, reference=reference, constants=constants)
+    return complete(design, evaluate(design), scored=scored, constants=constants)
 
 
 @cache

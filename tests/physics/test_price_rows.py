@@ -101,6 +101,24 @@ LEVERS = (
         worse={"chip.area": 1, "chip.price": 1},
     ),
     lever(
+        "chip.compute.sparse_rate",
+        2.0,
+        fixed={
+            **FREE_POWER,
+            "model__weight_density": 0.5,
+            "chip__compute__sparse_rate": 1.0,
+        },
+        given={"prompt_length": 4096.0},
+        better={"time_to_first_token": -1, "breakdown.energy.compute": -1},
+        worse={"chip.area": 1, "chip.price": 1},
+    ),
+    lever(
+        "model.weight_density",
+        0.5,
+        better={"limits.memory": -1, "breakdown.energy.dram": -1},
+        worse={},
+    ),
+    lever(
         "chip.dram.stacks",
         1.4,
         better={"max_batch": 1, "limits.memory": -1},
@@ -192,6 +210,7 @@ ONE_SIDED = {
     "model.num_experts": "its benefit is quality, tests/physics/test_prices.py",
     "request.prefix_hit_fraction": "a fact of the demand, not free",
     "model.weight_bits": "its price is quality, tests/physics/test_prices.py",
+    "model.weight_density": "its price is quality, tests/physics/test_sparsity.py",
     "technology.datacenter.facility_price": "a constant",
 }
 

@@ -150,11 +150,14 @@ def test_bands_of_published_models(
     high: float,
     chance: float,
 ):
-    """Against 400 independent draws of the same constants."""
+    """Against 400 independent draws, whose 95 % ends are known to 0.02.
+
+    16384 give 0.163 for Qwen3-30B-A3B where 400 gave 0.149.
+    """
     found = band(gaps(preset(name, **values), under), extrapolated=False)
     assert float(found.gap_nats.mean) == pytest.approx(nats, abs=0.011)
     assert float(found.gap_nats.low) == pytest.approx(low, abs=0.011)
-    assert float(found.gap_nats.high) == pytest.approx(high, abs=0.019)
+    assert float(found.gap_nats.high) == pytest.approx(high, abs=0.02)
     assert float(found.no_worse) == pytest.approx(chance, abs=0.06)
 
 

@@ -11,8 +11,9 @@ from codesign.config.yaml import Problems
 from codesign.core.errors import InputError
 from codesign.model.transformer import Transformer
 from codesign.quality.constants import QualityConstants
+from codesign.quality.contributions import gap_contributions
 from codesign.quality.ensemble import paired, reference_under
-from codesign.quality.evaluate import law_state, loss
+from codesign.quality.evaluate import law_state, loss, quality
 from codesign.quality.precision import Precision
 from tests.helpers import tree_finite
 from tests.quality.models import changed, corners, preset
@@ -125,7 +126,7 @@ def test_draws_follow_the_recipe(*, small: Transformer, reference: Transformer):
     narrow = changed(small, weight_bits=4, activation_bits=4, scale_bits=0.5)
     spread = {}
     for name, recipe in (("rounded", ROUNDED), ("trained", NVFP4)):
-        under = reference_under(load_quality_draws(count=16, recipe=recipe), reference)
+        under = reference_under(load_quality_draws(count=256, recipe=recipe), reference)
         spread[name] = float(jnp.std(paired(narrow, under).gap))
     assert spread["trained"] < spread["rounded"]
 
@@ -160,3 +161,32 @@ def test_mistakes_in_a_recipe_are_named(entry: object, message: str):
     problems = Problems(file="study.yaml")
     read_recipe(entry, problems)
     assert message in problems.text()
+
+
+def test_a_reference_of_another_recipe_is_judged_by_its_own():
+    """A model with trained 4-bit weights is a better yardstick than a rounded one."""
+    rounded, trained = (load_quality_constants(recipe=r) for r in (ROUNDED, NVFP4))
+    model = preset("llama-3-70b")
+    reference = changed(model, weight_bits=4, scale_bits=0.25, activation_bits=4)
+    gaps = []
+    for theirs in (None, rounded, trained):
+        known = {"constants": rounded, "reference_constants": theirs}
+        gaps.append(float(quality(model, reference=reference, **known).gap))
+        parts = gap_contributions(model, reference, **known)
+        assert sum(map(float, jax.tree.leaves(parts))) == pytest.approx(gaps[-1])
+    assert gaps[0] == gaps[1]
+    own = quality(reference, reference=model, constants=trained).gap
+    assert gaps[2] == pytest.approx(-float(own))
+    assert gaps[2] != pytest.approx(gaps[1], abs=0.05)
+
+
+def test_draws_of_both_recipes_are_the_same_draws():
+    ours, theirs = (
+        load_quality_draws(count=16, recipe=recipe) for recipe in (ROUNDED, NVFP4)
+    )
+    model = preset("llama-3-70b")
+    same = paired(model, reference_under(ours, model, own=theirs))
+    assert float(jnp.max(jnp.abs(same.gap))) == 0.0
+    narrow = changed(model, weight_bits=4, scale_bits=0.25)
+    apart = paired(narrow, reference_under(ours, narrow, own=theirs))
+    assert float(jnp.max(jnp.abs(apart.gap))) > 0.05

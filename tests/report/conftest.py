@@ -14,6 +14,7 @@ from codesign.cost.evaluate import evaluate
 from codesign.optimize.result import Binding, Evidence, Result, Rung
 from codesign.quality.evaluate import quality
 from codesign.serving.design import Design
+from codesign.study.service import service
 
 FREE = (
     Variable("chip.dram.bandwidth", "B/s", 1e12, 12e12),
@@ -78,6 +79,7 @@ def build_rung(name: str, design: Design, *, reference: Design, number: int) -> 
             reference=reference.model,
             constants=load_quality_constants(),
         ),
+        service=service(design, cost),
         objective=objective,
         violation=-1e-4,
         worst="limits.decode_power",
@@ -111,6 +113,7 @@ def build_evidence(design: Design) -> Evidence:
             Binding("quality.gap <= 0", 2e-4, 0.6),
         ),
         kkt=3.2e-4,
+        relaxed=float(evaluate(design).energy_per_token_server),
         at_bound=("model.weight_bits at its lower bound",),
         elasticities=paths,
     )

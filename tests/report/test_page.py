@@ -8,6 +8,7 @@ import pytest
 
 from codesign.optimize.result import Result
 from codesign.report import write_report
+from codesign.report.guards import guards_table
 from codesign.report.limits import binding_table, limits_table
 from codesign.report.page import build_charts, figure_json, render_report
 from codesign.report.tables import (
@@ -27,6 +28,7 @@ TABLES = (
     variables_table,
     binding_table,
     limits_table,
+    guards_table,
 )
 EXTERNAL = ("http:", "https:", "//", "ftp:")
 

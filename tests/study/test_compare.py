@@ -61,3 +61,9 @@ def test_files_and_folders_are_compared(after: Design, tmp_path: Path):
         compare(design(), tmp_path / "none")
     with pytest.raises(UnknownNameError, match="energy_per_token"):
         compare(design(), after, of="energy_per_tokn")
+
+
+def test_a_draft_model_is_one_change_and_not_half_of_one(after: Design):
+    drafted = design().replace(draft=after.model)
+    with pytest.raises(InputError, match="One design has a draft model"):
+        compare(design(), drafted)

@@ -27,6 +27,7 @@ from codesign.study.runs import (
     save_run,
     write_whole,
 )
+from codesign.study.service import service
 from tests.helpers import assert_trees_close, random_record
 
 
@@ -49,6 +50,7 @@ def result(study: Study) -> Result:
             reference=design.model,
             constants=as_float64(load_quality_constants()),
         ),
+        service=service(design, cost),
         objective=float(cost.energy_per_token_server),
         violation=-0.25,
         worst="limits.memory",
@@ -58,6 +60,7 @@ def result(study: Study) -> Result:
     evidence = Evidence(
         binding=(Binding("limits.memory", 0.0, 0.5),),
         kkt=1e-9,
+        relaxed=1.0,
         at_bound=("chip.tdp at its lower bound",),
         elasticities={"chip.tdp": 0.25},
     )
