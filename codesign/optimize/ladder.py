@@ -12,8 +12,9 @@ from functools import partial
 import jax
 import numpy as np
 
+from codesign.config.limits import Limit
 from codesign.config.quality import load_quality_draws
-from codesign.config.study import Limit, Study
+from codesign.config.study import Study
 from codesign.core.checks import check_x64
 from codesign.core.compiler import cpu_options
 from codesign.core.record import as_float64

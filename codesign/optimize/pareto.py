@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from codesign.config.study import Limit, Study, read_metric
+from codesign.config.limits import Limit, read_metric
+from codesign.config.study import Study
 from codesign.core.errors import InputError
 from codesign.optimize.discrete import FEASIBLE, Mask, mutate, neighbours, scatter
 from codesign.optimize.engine import Goal

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from codesign.config.study import Limit, Study
+from codesign.config.limits import Limit
+from codesign.config.study import Study
 from codesign.core.compiler import cpu_options
 from codesign.core.paths import get_path
 from codesign.core.quantities import Scalar

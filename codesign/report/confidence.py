@@ -10,9 +10,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from codesign.config.limits import Limit
 from codesign.config.quality import load_quality_draws, load_quality_spread
 from codesign.config.recipe import Recipe
-from codesign.config.study import Limit, Study
+from codesign.config.study import Study
 from codesign.core.compiler import cpu_options
 from codesign.core.paths import get_path
 from codesign.model.transformer import Transformer

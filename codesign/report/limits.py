@@ -5,7 +5,7 @@
 
 import math
 
-from codesign.config.study import Limit
+from codesign.config.limits import Limit
 from codesign.core.paths import get_path
 from codesign.cost.limits import UNUSED, Limits
 from codesign.optimize.result import Binding, Result, Rung

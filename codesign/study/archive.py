@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from codesign.config.study import Limit, Search, Study, Variable
+from codesign.config.limits import Limit
+from codesign.config.study import Search, Study, Variable
 from codesign.config.sweep import Axis, Plan
 from codesign.cost.record import Cost
 from codesign.optimize.result import Binding, Evidence, Result, Rung

@@ -16,7 +16,8 @@ from typing import Any
 import jax
 
 from codesign.config.catalogue import presets_directory
-from codesign.config.study import OBJECTIVE, Study, metric_units
+from codesign.config.limits import metric_units
+from codesign.config.study import OBJECTIVE, Study
 from codesign.config.sweep import LIMITS, QUALITY, Plan
 from codesign.core.errors import BoundsError, InputError, UnknownNameError
 from codesign.core.paths import nearest

@@ -14,8 +14,9 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
+from codesign.config.limits import Limit
 from codesign.config.overrides import legal_points
-from codesign.config.study import Limit, Study
+from codesign.config.study import Study
 from codesign.config.sweep import LIMITS, QUALITY
 from codesign.core.checks import check_x64
 from codesign.core.compiler import cpu_options

@@ -20,7 +20,8 @@ import numpy as np
 
 import codesign as cd
 from codesign.app.start import start_jax
-from codesign.config.study import Limit, Study
+from codesign.config.limits import Limit
+from codesign.config.study import Study
 from codesign.core.paths import get_path, path_units
 from codesign.core.quantities import Unit
 from codesign.cost.record import Cost

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from codesign.config.catalogue import presets_directory
 from codesign.config.chips import load_chip
+from codesign.config.limits import read_limit
 from codesign.config.models import load_model
 from codesign.config.overrides import parse_overrides
-from codesign.config.study import load_study, read_limit
+from codesign.config.study import load_study
 from codesign.config.sweep import build_plan
 from codesign.config.units import parse_quantity
 from codesign.config.yaml import Problems

@@ -4,14 +4,13 @@ from typing import Any
 
 import pytest
 
+from codesign.config.limits import Limit, metric_units
 from codesign.config.study import (
-    Limit,
     Search,
     Study,
     Variable,
     init_study_text,
     load_study,
-    metric_units,
     resolved_study,
 )
 from codesign.core.errors import InputError, UnknownNameError

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codesign.config.study import Limit, Study, load_study
+from codesign.config.limits import Limit
+from codesign.config.study import Study, load_study
 from codesign.optimize.ladder import Climber
 from codesign.optimize.problem import Problem, Theta
 from codesign.optimize.result import Rung

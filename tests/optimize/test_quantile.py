@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from codesign.config.limits import Limit
 from codesign.config.quality import load_quality_constants, load_quality_draws
-from codesign.config.study import Limit, Study
+from codesign.config.study import Study
 from codesign.core.record import as_float64
 from codesign.optimize.problem import (
     Theta,

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from codesign.config.design import build_design
+from codesign.config.limits import Limit
 from codesign.config.overrides import apply_overrides
 from codesign.config.quality import load_quality_constants
-from codesign.config.study import Limit, Search, Study, Variable
+from codesign.config.study import Search, Study, Variable
 from codesign.core.paths import get_path
 from codesign.cost.evaluate import evaluate
 from codesign.optimize.result import Binding, Evidence, Result, Rung

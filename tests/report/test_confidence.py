@@ -2,7 +2,7 @@
 
 import pytest
 
-from codesign.config.study import Limit
+from codesign.config.limits import Limit
 from codesign.optimize.result import Result
 from codesign.quality.contributions import EVIDENCE
 from codesign.quality.ensemble import NUM_DRAWS
