@@ -95,7 +95,7 @@ def pareto(
 def front_data(front: "Front") -> dict[str, Any]:
     """Metrics and variables of every design in SI, with their units."""
     from codesign.core.paths import get_path
-    from codesign.report.tables import metric_unit
+    from codesign.report.tables import metric_unit, metric_value
 
     free = {v.path: v.unit for v in front.study.free}
     return {
@@ -107,11 +107,7 @@ def front_data(front: "Front") -> dict[str, Any]:
             | {path: float(get_path(rung.design, path)) for path in free}
             for rung, values in zip(front.rungs, front.values, strict=True)
         ],
-        "tuned": {
-            name: float(get_path(front.tuned.cost, name))
-            for name in front.metrics
-            if not name.startswith("quality.")
-        },
+        "tuned": {name: metric_value(front.tuned, name) for name in front.metrics},
     }
 
 

@@ -26,6 +26,7 @@ from codesign.optimize.problem import Theta
 from codesign.optimize.result import Rung
 from codesign.optimize.search import MARGIN, SCALES, Search, reached_values
 from codesign.optimize.space import Floats
+from codesign.outcome.text import PER_BYTE
 
 LANES = 8  # starts of each level
 ELITE = 2  # designs of each level that the polish varies
@@ -73,17 +74,24 @@ def pareto(
     Syst. Man Cybern. 1(3), 1971.
 
     Raises:
-        InputError: a metric is unknown, or the same one stands twice.
+        InputError: a metric is unknown, stands twice, or counts per token where
+            the vocabulary is free.
     """
-    metrics = _metrics([y or study.minimize, x, *([z] if z else [])])
+    metrics = _metrics(study, [y or study.minimize, x, *([z] if z else [])])
     tracer = _Tracer(study, metrics, progress=progress)
     return tracer.front(points)
 
 
-def _metrics(names: Sequence[str]) -> tuple[str, ...]:
+def _metrics(study: Study, names: Sequence[str]) -> tuple[str, ...]:
     found = tuple(read_metric(name) for name in names)
     if len(set(found)) < len(found):
         raise InputError(f"{', '.join(found)}: name different metrics.")
+    for name in found:
+        if study.terms.text and name in PER_BYTE:
+            raise InputError(
+                f"{name}: the vocabulary is free, so a token is no fixed amount of "
+                f"text; name {PER_BYTE[name]} instead."
+            )
     return found
 
 

@@ -1,5 +1,7 @@
 """A front of the small study: legal, ordered, its ends those of single searches."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from codesign.cost.evaluate import evaluate
 from codesign.optimize.front import non_dominated
 from codesign.optimize.pareto import Front, pareto
 from codesign.optimize.result import Result
-from tests.optimize.studies import quick_search
+from tests.optimize.studies import load_small, quick_search
 
 LEGAL = 1e-5
 X, Y = "time_per_output_token", "energy_per_token_server"
@@ -54,6 +56,19 @@ def test_the_front_dominates_a_volume(front: Front):
 def test_one_metric_cannot_stand_against_itself(study: Study):
     with pytest.raises(InputError, match="different"):
         pareto(study, x=Y)
+
+
+def test_where_the_vocabulary_is_free_tokens_are_no_measure(tmp_path: Path):
+    study = load_small(
+        tmp_path,
+        "free.model.vocab_size.min=32000",
+        "free.model.vocab_size.max=256000",
+        "free.model.vocab_size.multiple_of=256",
+        "minimize=energy_per_byte_server",
+        "subject_to=[quality.gap <= 0]",
+    )
+    with pytest.raises(InputError, match="usd_per_byte"):
+        pareto(study, x="usd_per_token")
 
 
 def test_an_unknown_metric_is_named_with_the_nearest(study: Study):
