@@ -23,6 +23,7 @@ LANES = 16
 SPREAD = 0.02  # of the starts around the design, box = 1
 ITERATIONS = (80, 400)  # most of a first attempt, and of a second
 CONVERGED = 1e-8  # residual that needs no second attempt
+SOLVED = 1e-4  # residual above which a lane tells nothing, as where none is feasible
 SAME = 1e-6  # of the logarithmic objective: lanes that found one optimum
 KEPT = 1e-6  # violation below which a lane counts as feasible
 
@@ -38,6 +39,8 @@ def gather_evidence(
     the shadow price of a limit is its l_i, and elasticities are those of
     f + sum l_i g_i.
 
+    Without a solution, as where no design keeps all limits, nothing has a price.
+
     Assumes: the smooth model, within ln(2) / p of the hard one per maximum.
     Source: Nocedal and Wright, Numerical Optimization, chapter 12; envelope
     theorem.
@@ -45,21 +48,25 @@ def gather_evidence(
     problem, space = engine.problem, engine.space
     slack = -engine.constraints(values[None], theta)[1][0]
     lane = solve_around(engine, theta, values=values, mask=mask)
-    prices = np.where(lane.multipliers > NO_PRICE, lane.multipliers, 0.0)
+    held = (lane.constraints > -ACTIVE) & bool(lane.residual < SOLVED)
+    multipliers = np.where(held, lane.multipliers, 0.0)
+    prices = np.where(multipliers > NO_PRICE, multipliers, 0.0)
     active = np.flatnonzero((prices > 0) | (np.abs(slack) < ACTIVE))
     names = problem.constraint_names
     binding = [Binding(names[i], float(slack[i]), float(prices[i])) for i in active]
     slopes = engine.pull_back(
         space.decode(np.asarray(lane.points)),
         theta,
-        weights=np.append(1.0, lane.multipliers),
+        weights=np.append(1.0, multipliers),
     )
     return Evidence(
         binding=tuple(sorted(binding, key=lambda b: -b.price)),
         kkt=float(lane.residual),
         relaxed=float(np.exp(lane.objective)),
         at_bound=_bounds(space, space.encode(values), mask=mask),
-        elasticities=_elasticities(slopes, theta, free=space.paths),
+        elasticities=_elasticities(slopes, theta, free=space.paths)
+        if lane.residual < SOLVED
+        else {},
     )
 
 

@@ -330,7 +330,7 @@ def _row_html(table: Table, index: int, *, right: Sequence[str]) -> str:
 
 def _figure_columns(table: Table) -> list[str]:
     """Class attribute of each column: numbers are set to the right."""
-    columns = list(zip(*table.rows, strict=True))
+    columns = list(zip(*table.rows, strict=True)) or [("–",)] * len(table.columns)
     return [
         ' class="figure"' if index and all(map(_is_number, column)) else ""
         for index, column in enumerate(columns)

@@ -25,7 +25,7 @@ from codesign.config.study import Study
 from codesign.core.paths import get_path, path_units
 from codesign.core.quantities import Unit
 from codesign.cost.record import Cost
-from codesign.optimize import Result, ladder, optimize, search
+from codesign.optimize import Result, engine, ladder, optimize, search
 from codesign.optimize.problem import build_problem, log_constraint
 from codesign.optimize.result import Rung
 from codesign.optimize.space import build_space
@@ -37,7 +37,7 @@ HERE = Path(__file__).resolve().parent
 COMMAND = "python experiments/01_joint_design/run.py"
 ROUNDS, SEEDS = 2, 3
 SMALL_STARTS = 16
-SMALL_POLISH = {"GROUP": SMALL_STARTS, "POLISH_TRIALS": 16}  # of optimize.search
+SMALL = ((engine, "GROUP", SMALL_STARTS), (search, "POLISH_TRIALS", 16))
 ALONE = "joint, alone"
 STRUCTURAL = ("chips", "tensor heads", "expert ranks", "active experts")
 AT_LIMIT = 1e-3  # ln(use / limit) above minus this is at its limit
@@ -340,14 +340,14 @@ def smaller(study: Study) -> Study:
 @contextmanager
 def short_polish() -> Iterator[None]:
     """A polish of a twelfth of the trials while this lasts."""
-    before = {name: getattr(search, name) for name in SMALL_POLISH}
+    before = [getattr(module, name) for module, name, _ in SMALL]
     try:
-        for name, value in SMALL_POLISH.items():
-            setattr(search, name, value)
+        for module, name, value in SMALL:
+            setattr(module, name, value)
         yield
     finally:
-        for name, value in before.items():
-            setattr(search, name, value)
+        for (module, name, _), value in zip(SMALL, before, strict=True):
+            setattr(module, name, value)
 
 
 def main(arguments: Sequence[str] | None = None) -> Climb:

@@ -9,6 +9,8 @@ import pytest
 
 from tests.app.runner import answer, invoke
 
+pytestmark = pytest.mark.slow
+
 X, Y = "time_per_output_token", "energy_per_token_server"
 
 

@@ -13,6 +13,8 @@ import pytest
 from codesign.config.study import load_study
 from tests.optimize.studies import quick_search
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*/run.py"))
 LADDER = ROOT / "experiments" / "01_joint_design"

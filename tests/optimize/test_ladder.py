@@ -12,6 +12,8 @@ from codesign.optimize.result import Result, Rung
 from tests.helpers import assert_trees_close
 from tests.optimize.studies import load_small
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["as given", "tuned", "formats", "model", "hardware", "alternating", "joint"]
 LEGAL = 1e-5
 SLACK = 1 + 1e-6

@@ -13,6 +13,8 @@ from codesign.optimize.pareto import Front, pareto
 from codesign.optimize.result import Result
 from tests.optimize.studies import load_small, quick_search
 
+pytestmark = pytest.mark.slow
+
 LEGAL = 1e-5
 X, Y = "time_per_output_token", "energy_per_token_server"
 

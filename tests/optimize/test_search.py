@@ -29,6 +29,7 @@ def test_different_seeds_agree(small: Small):
     assert max(values) / min(values) < 1.01
 
 
+@pytest.mark.slow
 def test_the_choices_found_are_the_best_of_all_combinations(small: Small):
     """Each of the nine combinations searched apart; a short search leaves 3 %."""
     space, theta = small.climber.space, small.climber.theta
@@ -103,6 +104,7 @@ def test_nothing_leaves_the_box_and_nothing_fixed_moves(small: Small):
     assert points.max() <= 1 + 1e-9
 
 
+@pytest.mark.slow
 def test_known_designs_bound_the_result(small: Small):
     """A known optimum survives a search too short to find it."""
     best = small.climb(prefixes=EVERYTHING)

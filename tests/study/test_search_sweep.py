@@ -13,6 +13,8 @@ from codesign.study.job import build_job
 from codesign.study.sweep import sweep
 from tests.optimize.studies import load_small, quick_search
 
+pytestmark = pytest.mark.slow
+
 LIMIT = "subject_to.time_per_output_token"
 
 
