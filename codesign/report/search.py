@@ -34,7 +34,7 @@ GROUP_COLORS = {
     "request": PURPLE,
     "serving stack": ORANGE,
     "technology": GREY,
-    "quality law": RED,
+    "quality law": SKY,
 }
 STAGE_SYMBOLS = (
     "circle",
