@@ -21,6 +21,7 @@ from codesign.config.kernels import ELEMENTWISE, KernelRow
 from codesign.config.rows import RowFault
 from codesign.config.technology import load_technology
 from codesign.core.checks import check_x64
+from codesign.core.compiler import jitted
 from codesign.core.errors import CodesignError
 from codesign.core.paths import get_path, set_path
 from codesign.core.quantities import Bytes, Count, Factor, Flop, Seconds, Watts
@@ -245,7 +246,7 @@ def _predict(rows: Sequence[KernelRow], host: Design) -> list[KernelPrediction]:
     ]
 
 
-@jax.jit
+@jitted()
 def _costs(chunk: KernelWork, *, host: Design) -> KernelCost:
     return jax.vmap(lambda kernel: _cost(kernel, host=host))(chunk)
 

@@ -22,6 +22,7 @@ from codesign.config.models import load_model, model_from_row
 from codesign.config.rows import MeasuredRow, RowFault
 from codesign.config.technology import load_technology
 from codesign.core.checks import check_x64
+from codesign.core.compiler import jitted
 from codesign.core.errors import CodesignError, InputError, UnknownNameError
 from codesign.core.paths import get_path, set_path
 from codesign.core.quantities import (
@@ -363,14 +364,14 @@ def _longer_prompts(load: Load, design: Design, *, factor: Array) -> Load:
     )
 
 
-@functools.partial(jax.jit, static_argnames="paths")
+@jitted(static_argnames=("paths",))
 def _forecast_chunk(
     chunk: Chunk, *, technology: Technology, paths: tuple[str, ...]
 ) -> Forecast:
     return jax.vmap(functools.partial(_one, technology=technology, paths=paths))(chunk)
 
 
-@functools.partial(jax.jit, static_argnames="paths")
+@jitted(static_argnames=("paths",))
 def _slopes_chunk(
     chunk: Chunk, *, technology: Technology, paths: tuple[str, ...]
 ) -> tuple[Forecast, Forecast]:

@@ -1,9 +1,9 @@
 """What does a design cost? The public entry: from a ``Design`` to its ``Cost``."""
 
-import jax
 from jax.core import Tracer
 
 from codesign.core.checks import check_x64
+from codesign.core.compiler import jitted
 from codesign.core.quantities import Scalar
 from codesign.core.record import as_float64
 from codesign.cost.governor import govern, settle
@@ -39,10 +39,10 @@ def _is_open(rate: Scalar) -> bool:
     return isinstance(rate, Tracer) or bool(rate > 0)
 
 
-_settle = jax.jit(settle)
+_settle = jitted(level=0)(settle)
 
 
-@jax.jit
+@jitted(level=0)
 def _evaluate(design: Design, load: Load | None) -> Cost:
     ready = prepare(design, load=load)
     return assemble(govern(design, ready), ready)

@@ -3,10 +3,10 @@
 Chip, published figures -> the same chip with an ``Anchor`` of log-residuals.
 """
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
+from codesign.core.compiler import jitted
 from codesign.core.quantities import JoulesPerMac, Scalar
 from codesign.core.solve import bisect
 from codesign.hardware.chip import Anchor, Chip, Published
@@ -35,7 +35,7 @@ def zero_anchor() -> Anchor:
     )
 
 
-@jax.jit
+@jitted(level=0)
 def anchor_chip(chip: Chip, published: Published, *, technology: Technology) -> Chip:
     """The chip with residuals such that its metrics equal the published ones.
 

@@ -10,14 +10,17 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from numpy.typing import NDArray
 
+from codesign.core.compiler import cpu_options
 from codesign.optimize.discrete import Mask, Pool
 from codesign.optimize.interior import Optima, interior_solver
 from codesign.optimize.lagrangian import Lanes, Schedule, Start, descender
 from codesign.optimize.problem import Problem, Theta, hard_evaluator, puller
+from codesign.optimize.programs import prepare
 from codesign.optimize.space import Floats, Space
 
-GROUP = 64  # lanes that descend together
+GROUP = 32  # lanes that descend together
 CHUNK = 256  # designs that are evaluated together
 REFINING = 40  # iterations of the interior point method within a search
 
@@ -47,38 +50,44 @@ class Engine:
 
         Tracing holds the interpreter's lock and goes one after the other; XLA
         does not. Gradients in the constants are needed last: a search does not
-        wait for them.
+        wait for them. Programs that lie on disk are neither traced nor compiled.
         """
-        given = np.tile(values, (GROUP, 1))
-        nothing = np.zeros(given.shape, bool)
-        start = self._start(given, theta, free=nothing, margin=0.0, goal=None)
+        lanes = np.tile(values, (GROUP, 1))
+        nothing = np.zeros(lanes.shape, bool)
+        start = self._start(lanes, theta, free=nothing, margin=0.0, goal=None)
         chunk = np.tile(self.space.encode(values), (CHUNK, 1))
-        weights = np.zeros(len(self.problem.constraint_names) + 1)
+        about, plain = (self.problem, self.schedule), cpu_options()
         with ThreadPoolExecutor() as pool:
-            compiled = [
-                pool.submit(self._descend.lower(start, theta).compile),
+            jobs = [
                 pool.submit(
-                    self._refine.lower(start, theta, iterations=REFINING).compile
-                ),
-                pool.submit(self._hard.lower(chunk, theta).compile),
+                    prepare(function, given=given, about=(name, about), options=plain)
+                )
+                for name, function, given in (
+                    ("descend", self._descend, ((start, theta), {})),
+                    ("refine", self._refine, ((start, theta), _most(REFINING))),
+                    ("hard", self._hard, ((chunk, theta), {})),
+                )
             ]
-        for done in compiled:
-            done.result()
+        self._descend, self._refine, self._hard = (job.result() for job in jobs)
         beside = ThreadPoolExecutor(1)
-        self._pulling = beside.submit(
-            lambda: self._pull.lower(chunk[0], theta, weights=weights).compile()
-        )
+        self._pulling = beside.submit(self._prepare_pull, chunk[0], theta, about=about)
         beside.shutdown(wait=False)
+
+    def _prepare_pull(self, point: Floats, theta: Theta, *, about: object) -> Any:
+        weights = np.zeros(len(self.problem.constraint_names) + 1)
+        return prepare(
+            self._pull,
+            given=((point, theta), {"weights": weights}),
+            about=("pull", about),
+            options=cpu_options(level=0),
+        )()
 
     def pull_back(
         self, values: Floats, theta: Theta, *, weights: Floats
     ) -> dict[str, Any]:
         """Gradient of a weighted sum of objective and constraints in the constants."""
-        if self._pulling is not None:
-            self._pulling.result()
-        return jax.device_get(
-            self._pull(self.space.encode(values), theta, weights=weights)
-        )
+        pull = self._pull if self._pulling is None else self._pulling.result()
+        return jax.device_get(pull(self.space.encode(values), theta, weights=weights))
 
     def descend(
         self, values: Floats, theta: Theta, *, free: Mask, goal: Goal | None = None
@@ -100,7 +109,7 @@ class Engine:
         """Interior point method from a batch of lanes."""
         start = self._start(values, theta, free=free, margin=margin, goal=goal)
         return self._lanes(
-            lambda part: self._refine(part, theta, iterations=iterations), start
+            lambda part: self._refine(part, theta, **_most(iterations)), start
         )
 
     def _start(
@@ -169,3 +178,8 @@ class Engine:
         """The compiled function on every group, one thread per core."""
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             return list(pool.map(lambda g: jax.device_get(function(g)), groups))
+
+
+def _most(iterations: int) -> dict[str, NDArray[np.int64]]:
+    """The most iterations, always of one type, as programs need it."""
+    return {"iterations": np.asarray(iterations, np.int64)}

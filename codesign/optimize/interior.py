@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.linalg import cho_factor, cho_solve
 
-from codesign.core.compiler import cpu_options
+from codesign.core.compiler import jitted
 from codesign.core.quantities import Scalar
 from codesign.core.record import Record
 from codesign.optimize.lagrangian import Start, lane_values
@@ -73,6 +73,14 @@ class _Values(NamedTuple):
     rows: Array
 
 
+class _Axes(NamedTuple):
+    """Variables, those that move first, how many do, and the number of limits."""
+
+    order: Array
+    moving: Array
+    limits: int
+
+
 class _Point(NamedTuple):
     """Variables, slacks, and multipliers of constraints and of both bounds."""
 
@@ -118,17 +126,27 @@ def interior_solver(problem: Problem, barrier: Barrier = Barrier()) -> Any:
                 lane=lane,
                 sharpness=barrier.sharpness,
             )
-            return _solve(outputs, lane, barrier=barrier, iterations=iterations)
+            return _solve(
+                outputs, lane, axes=axes, barrier=barrier, iterations=iterations
+            )
 
+        axes = _moving(start.free, limits=len(problem.constraint_names))
         return jax.vmap(one)(start)
 
-    return jax.jit(solve, compiler_options=cpu_options())
+    return jitted()(solve)
+
+
+def _moving(free: Array, *, limits: int) -> _Axes:
+    """The variables that any lane moves; at least one, to have values at all."""
+    moving = jnp.any(free, axis=0)
+    return _Axes(jnp.argsort(~moving), jnp.maximum(jnp.sum(moving), 1), limits)
 
 
 def _solve(
     outputs: Callable[[Array], tuple[Array, Array]],
     start: Start,
     *,
+    axes: _Axes,
     barrier: Barrier,
     iterations: Array,
 ) -> Optima:
@@ -136,23 +154,29 @@ def _solve(
     free = start.free
 
     def values(x: Array) -> _Values:
-        def along(direction: Array) -> tuple[Any, Any]:
-            return jax.jvp(outputs, (x,), (direction,))
+        def along(k: Array, known: tuple[Any, Any]) -> tuple[Any, Any]:
+            _, columns = known
+            axis = axes.order[k]
+            direction = jnp.zeros_like(x).at[axis].set(1.0)
+            both, change = jax.jvp(outputs, (x,), (direction,))
+            return both, jax.tree.map(lambda a, b: a.at[axis].set(b), columns, change)
 
-        both, columns = jax.lax.map(along, jnp.eye(len(x)))
+        blank = (jnp.zeros(()), jnp.zeros(axes.limits))
+        columns = (jnp.zeros(len(x)), jnp.zeros((len(x), axes.limits)))
+        both, columns = jax.lax.fori_loop(0, axes.moving, along, (blank, columns))
         rows = jnp.where(free, columns[1].T, 0.0)
         moved = jnp.any(rows != 0.0, axis=1)
         return _Values(
-            objective=both[0][0],
-            constraints=jnp.where(moved, both[1][0] + start.margin, -1.0),
-            given=both[1][0],
+            objective=both[0],
+            constraints=jnp.where(moved, both[1] + start.margin, -1.0),
+            given=both[1],
             slope=jnp.where(free, columns[0], 0.0),
             rows=rows,
         )
 
     inner = jnp.clip(start.points, barrier.inside, 1 - barrier.inside)
     x = jnp.where(free, inner, start.points)
-    begin = _begin(x, values, free=free, barrier=barrier)
+    begin = _begin(x, limits=axes.limits, free=free, barrier=barrier)
 
     def unfinished(carry: tuple[Array, _State]) -> Array:
         count, state = carry
@@ -180,15 +204,17 @@ def _ratio(top: Scalar, bottom: Array, *, free: Array) -> Array:
     return jnp.where(free, top / jnp.where(free, bottom, 1.0), 0.0)
 
 
-def _begin(
-    x: Array, values: Callable[[Array], _Values], *, free: Array, barrier: Barrier
-) -> _State:
+def _begin(x: Array, *, limits: int, free: Array, barrier: Barrier) -> _State:
     """A state whose first trial point is the start; nothing is known of it yet."""
-    shapes = jax.eval_shape(values, x)
-    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-    unknown = zeros._replace(objective=jnp.full_like(zeros.objective, jnp.inf))
-    mu, one = jnp.asarray(barrier.first), jnp.asarray(1.0)
-    slack = jnp.full_like(zeros.constraints, barrier.inside)
+    none, one = jnp.zeros(limits), jnp.asarray(1.0)
+    unknown = _Values(
+        objective=jnp.asarray(jnp.inf),
+        constraints=none,
+        given=none,
+        slope=jnp.zeros_like(x),
+        rows=jnp.zeros((limits, len(x))),
+    )
+    mu, slack = jnp.asarray(barrier.first), jnp.full(limits, barrier.inside)
     point = _Point(
         x, slack, mu / slack, _ratio(mu, x, free=free), _ratio(mu, 1 - x, free=free)
     )

@@ -16,7 +16,7 @@ from codesign.config.limits import Limit
 from codesign.config.quality import load_quality_draws
 from codesign.config.study import Study
 from codesign.core.checks import check_x64
-from codesign.core.compiler import cpu_options
+from codesign.core.compiler import cpu_options, jitted
 from codesign.core.record import as_float64
 from codesign.cost.evaluate import evaluate
 from codesign.optimize.discrete import Mask
@@ -77,7 +77,7 @@ class Climber:
         self.rng = np.random.default_rng(study.search.seed)
         self.engine = Engine(self.problem, self.space, schedule=Schedule())
         self.theta = self._theta(None)
-        self._quality = jax.jit(partial(quality, **self.yardstick._asdict()))
+        self._quality = jitted(level=0)(partial(quality, **self.yardstick._asdict()))
         with ThreadPoolExecutor(1) as pool:
             first = pool.submit(evaluate, as_float64(study.baseline))
             self.engine.compile(self.space.values_of(study.baseline), self.theta)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from codesign.core.compiler import cpu_options
+from codesign.core.compiler import jitted
 from codesign.core.record import Record
 from codesign.core.smooth import Sharpness
 from codesign.optimize.problem import Problem, Theta, values_and_constraints
@@ -151,4 +151,4 @@ def descender(
             trace=jnp.moveaxis(trace, 0, 1),
         )
 
-    return jax.jit(descend, compiler_options=cpu_options())
+    return jitted()(descend)

@@ -13,7 +13,7 @@ from jax import Array
 
 from codesign.config.limits import Limit
 from codesign.config.study import Study
-from codesign.core.compiler import cpu_options
+from codesign.core.compiler import jitted
 from codesign.core.paths import get_path
 from codesign.core.quantities import Scalar
 from codesign.core.record import Record
@@ -211,7 +211,7 @@ def hard_evaluator(problem: Problem) -> Any:
         return values_and_constraints(problem, point, theta=theta, sharpness=None)
 
     batch = jax.vmap(one, in_axes=(0, None))
-    return jax.jit(batch, compiler_options=cpu_options())
+    return jitted()(batch)
 
 
 def puller(problem: Problem, *, sharpness: float) -> Any:
@@ -233,4 +233,4 @@ def puller(problem: Problem, *, sharpness: float) -> Any:
             {"design": theta.design, "constants": theta.constants}
         )
 
-    return jax.jit(pull, compiler_options=cpu_options(level=0))
+    return jitted(level=0)(pull)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from codesign.config.chips import ChipInfo, chip_info, load_chip, load_published
 from codesign.config.records import UNSURE
 from codesign.config.technology import load_technology
+from codesign.core.compiler import jitted
 from codesign.core.quantities import (
     FlopPerSecond,
     Watts,
@@ -166,7 +167,7 @@ def _area_parts(built: Silicon, chip: Chip) -> Parts:
 
 @cache
 def _built() -> Callable[..., Built]:
-    return jax.jit(_build)
+    return jitted(level=0)(_build)
 
 
 def _build(chip: Chip, technology: Technology, *, sustained: FlopPerSecond) -> Built:

@@ -7,10 +7,10 @@ compiled engine.
 import copy
 from functools import partial
 
-import jax
 import numpy as np
 
 from codesign.config.study import Study
+from codesign.core.compiler import jitted
 from codesign.core.record import as_float64
 from codesign.optimize.ladder import EVERYTHING, Climber, silent
 from codesign.optimize.problem import build_problem
@@ -41,7 +41,7 @@ class Moved(Climber):
         self.engine = copy.copy(first.engine)
         self.engine.space = self.space
         self.theta = self._theta(None)
-        self._quality = jax.jit(partial(quality, **self.yardstick._asdict()))
+        self._quality = jitted(level=0)(partial(quality, **self.yardstick._asdict()))
 
 
 class Searcher:
