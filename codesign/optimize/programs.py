@@ -8,9 +8,11 @@ import os
 import pickle
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import jax
@@ -20,6 +22,7 @@ from jax.scipy.linalg import cho_factor
 import codesign.optimize
 
 KEPT = 48  # programs on disk; each has 1 to 14 MB
+UNREADABLE = (OSError, EOFError, ValueError, TypeError, RuntimeError, UnpicklingError)
 SOURCES = Path(codesign.optimize.__file__).parents[1]
 
 Program = Callable[..., Any]
@@ -95,7 +98,8 @@ def _keep(compiled: Any, shape: Any, *, path: Path) -> None:
         for old in _by_age(path.parent)[KEPT:]:
             old.unlink(missing_ok=True)
     except OSError:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
 
 
 def _by_age(folder: Path) -> list[Path]:
@@ -110,7 +114,7 @@ def _load(path: Path) -> Program | None:
             stored, shape = pickle.load(file)  # noqa: S301 - the user's own cache
         compiled = serialize_executable.deserialize_and_load(*stored)
         path.touch()
-    except (OSError, EOFError, ValueError, pickle.UnpicklingError, RuntimeError):
+    except UNREADABLE:
         return None
     return _calling(compiled, shape)
 

@@ -88,6 +88,10 @@ def _shape(problem: Problem) -> Problem:
     return replace(problem, limits=tuple(limits))
 
 
+def _when_called(*_: object) -> None:
+    """Functions that problems share compile at their first call, not ahead."""
+
+
 @contextmanager
 def quick_search() -> Iterator[None]:
     """Short schedules and few trials; equal problems are compiled once.
@@ -100,6 +104,7 @@ def quick_search() -> Iterator[None]:
     )
     changes = {
         engine: {"GROUP": LANES, "CHUNK": LANES, **_compiled_once()},
+        engine.Engine: {"compile": _when_called},
         search: {"POLISH_TRIALS": TRIALS, "SCALES": SCALES},
         tracing: {"SCALES": SCALES},
     }
