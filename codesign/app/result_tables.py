@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 
 from codesign.config.records import unsure
-from codesign.optimize.result import Binding, Result
+from codesign.optimize.result import Binding, Result, Waterfall
 from codesign.report.breakdown import levers
 from codesign.report.confidence import confidence_table
 from codesign.report.sources import study_chip
@@ -33,10 +33,30 @@ def result_tables(result: Result) -> Iterator[Table]:
         yield ladder_table(result)
     yield comparison_table(result)
     yield confidence_table(result)
+    if result.waterfall is not None:
+        yield waterfall_table(result.waterfall)
     yield variables_table(result)
     if result.evidence is not None:
         yield binding_table(result)
         yield levers_table(result)
+
+
+def waterfall_table(found: Waterfall) -> Table:
+    """Factors on the objective by group of variables."""
+    rows = [
+        (group, _signed(math.expm1(step)), _signed(math.expm1(share)))
+        for group, step, share in zip(
+            found.groups, found.steps, found.shares, strict=True
+        )
+    ]
+    total = _signed(math.expm1(sum(found.steps)))
+    return Table(
+        title="What the gain is made of",
+        columns=("group", "one after the other", "fair share (Shapley)"),
+        rows=(*rows, ("all together", total, total)),
+        note="Factors on the objective, each with all limits kept; they multiply. A "
+        "group that gains nothing before the others are free may need them.",
+    )
 
 
 def binding_table(result: Result) -> Table:

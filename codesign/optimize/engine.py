@@ -56,7 +56,7 @@ class Engine:
         nothing = np.zeros(lanes.shape, bool)
         start = self._start(lanes, theta, free=nothing, margin=0.0, goal=None)
         chunk = np.tile(self.space.encode(values), (CHUNK, 1))
-        about, plain = (self.problem, self.schedule), cpu_options()
+        about, plain = (self.problem.shape, self.schedule), cpu_options()
         with ThreadPoolExecutor() as pool:
             jobs = [
                 pool.submit(

@@ -29,9 +29,10 @@ from codesign.optimize.problem import (
     build_theta,
     on_terms,
 )
-from codesign.optimize.result import Result, Rung
+from codesign.optimize.result import Result, Rung, Waterfall
 from codesign.optimize.search import Found, Search
 from codesign.optimize.space import Floats, build_space, place
+from codesign.optimize.waterfall import decompose
 from codesign.optimize.yardstick import build_yardstick
 from codesign.outcome.answer import complete, metric
 from codesign.quality.ensemble import (
@@ -265,6 +266,16 @@ def _result(
         evidence=evidence,
         status=_status(best, rungs[1]),
         seconds=time.perf_counter() - clock,
+        waterfall=_waterfall(climber, tuned=rungs[1], best=best),
+    )
+
+
+def _waterfall(climber: Climber, *, tuned: Rung, best: Rung) -> Waterfall | None:
+    if not (tuned.feasible and best.feasible):
+        return None
+    climber.progress("[what the gain is made of]")
+    return decompose(
+        climber.engine, climber.theta, tuned=tuned.values, best=best.values
     )
 
 

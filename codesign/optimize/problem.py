@@ -72,6 +72,15 @@ class Problem:
         answers = (ANSWERS,) if self.terms.answers else ()
         return (*(limit.text for limit in self.limits), *self.always, *answers)
 
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """All that fixes the trace; the values of limits do not."""
+        limits = [
+            (x.metric, x.sense, x.quantile, x.path and (x.path, x.factor))
+            for x in self.limits
+        ]
+        return (self.paths, self.minimize, limits, self.always, self.terms)
+
 
 def build_problem(study: Study, space: Space) -> Problem:
     """The problem of a study, with every limit on that it does not turn off."""

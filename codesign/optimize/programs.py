@@ -22,11 +22,13 @@ from jax.scipy.linalg import cho_factor
 import codesign.optimize
 
 KEPT = 48  # programs on disk; each has 1 to 14 MB
+AT_HAND = 16  # programs that this process remembers
 UNREADABLE = (OSError, EOFError, ValueError, TypeError, RuntimeError, UnpicklingError)
 SOURCES = Path(codesign.optimize.__file__).parents[1]
 
 Program = Callable[..., Any]
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]  # by place and by name
+_ready: dict[Path | None, Program] = {}
 
 
 def prepare(
@@ -40,6 +42,9 @@ def prepare(
     takes arguments of just those shapes.
     """
     path = _place(given, about=(about, options))
+    ready = _ready.get(path)
+    if ready is not None:
+        return lambda: ready
     if path is not None and path.is_file():
         return lambda: _load(path) or _traced(function, given, options=options)(path)
     compile_traced = _traced(function, given, options=options)
@@ -72,18 +77,22 @@ def _traced(
         shape = jax.tree.unflatten(outside[0], range(outside[0].num_leaves))
         if path is not None:
             _keep(compiled, shape, path=path)
-        return _calling(compiled, shape)
+        return _calling(compiled, shape, path=path)
 
     return finish
 
 
-def _calling(compiled: Any, shape: Any) -> Program:
+def _calling(compiled: Any, shape: Any, *, path: Path | None) -> Program:
     """The compiled flat function with arguments and results as trees."""
     structure = jax.tree.structure(shape)
 
     def call(*args: Any, **named: Any) -> Any:
         return jax.tree.unflatten(structure, compiled(*jax.tree.leaves((args, named))))
 
+    if path is not None:
+        _ready[path] = call
+        for old in list(_ready)[:-AT_HAND]:
+            del _ready[old]
     return call
 
 
@@ -108,7 +117,7 @@ def _by_age(folder: Path) -> list[Path]:
 
 def _load(path: Path) -> Program | None:
     """The program on disk, None if it cannot be read."""
-    _ready_lapack()
+    _register_lapack()
     try:
         with path.open("rb") as file:
             stored, shape = pickle.load(file)  # noqa: S301 - the user's own cache
@@ -116,11 +125,11 @@ def _load(path: Path) -> Program | None:
         path.touch()
     except UNREADABLE:
         return None
-    return _calling(compiled, shape)
+    return _calling(compiled, shape, path=path)
 
 
 @cache
-def _ready_lapack() -> None:
+def _register_lapack() -> None:
     """Register the routines that loaded programs call but only tracing registers."""
     cho_factor(jax.numpy.eye(1))
 

@@ -72,11 +72,26 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Waterfall:
+    """What a gain is made of, all in ln objective; see ``decompose``.
+
+    ``start`` is that of the tuned baseline, ``steps`` change it group by group in
+    the listed order, ``shares`` are those of Shapley; both add up to the gain.
+    """
+
+    groups: tuple[str, ...]
+    start: float
+    steps: tuple[float, ...]
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Result:
     """Outcome of ``optimize``: as given, tuned and co-designed, with evidence.
 
     ``status`` is a sentence: what was found, or which limit cannot be kept and
-    how far it would have to move.
+    how far it would have to move. ``waterfall`` is None where a limit cannot be
+    kept, so that there is no gain.
     """
 
     study: Study
@@ -85,6 +100,7 @@ class Result:
     status: str
     seconds: float
     timings: dict[str, float] = field(default_factory=dict)
+    waterfall: Waterfall | None = None
 
     @property
     def as_given(self) -> Rung:

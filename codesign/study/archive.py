@@ -16,7 +16,7 @@ from codesign.config.limits import Limit
 from codesign.config.study import Search, Study, Variable
 from codesign.config.sweep import Axis, Plan
 from codesign.cost.record import Cost
-from codesign.optimize.result import Binding, Evidence, Result, Rung
+from codesign.optimize.result import Binding, Evidence, Result, Rung, Waterfall
 from codesign.optimize.space import GOVERNOR
 from codesign.outcome.service import Service
 from codesign.quality.evaluate import Quality
@@ -29,7 +29,7 @@ RECORDS = {"design": Design, "cost": Cost, "quality": Quality, "service": Servic
 def result_to_dict(result: Result) -> dict[str, Any]:
     """Plain data of a result, SI units, NaN as None."""
     paths = variable_paths(result.study)
-    evidence = result.evidence
+    evidence, waterfall = result.evidence, result.waterfall
     return finite_or_none(
         {
             "name": result.study.name,
@@ -39,6 +39,7 @@ def result_to_dict(result: Result) -> dict[str, Any]:
             "timings": dict(result.timings),
             "rungs": [_rung_to_dict(rung, paths) for rung in result.rungs],
             "evidence": None if evidence is None else asdict(evidence),
+            "waterfall": None if waterfall is None else asdict(waterfall),
             "study": study_to_dict(result.study),
         }
     )
@@ -56,6 +57,7 @@ def result_from_dict(data: Mapping[str, Any], *, folder: Path) -> Result:
         status=data["status"],
         seconds=_number(data["seconds"]),
         timings=dict(data["timings"]),
+        waterfall=_waterfall(data["waterfall"]),
     )
 
 
@@ -150,6 +152,16 @@ def _evidence(data: Mapping[str, Any]) -> Evidence:
         "kkt": _number(data["kkt"]),
     }
     return Evidence(**found)
+
+
+def _waterfall(data: Mapping[str, Any] | None) -> Waterfall | None:
+    if data is None:
+        return None
+    return Waterfall(**{name: _tupled(value) for name, value in data.items()})
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _number(value: Any) -> Any:

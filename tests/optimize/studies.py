@@ -1,20 +1,18 @@
 """A small study that holds every kind of variable, and a search that is quick."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cache, partial
+from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from codesign.config.limits import Limit
 from codesign.config.study import Study, load_study
 from codesign.optimize.ladder import Climber
-from codesign.optimize.problem import Problem, Theta
+from codesign.optimize.problem import Theta
 from codesign.optimize.result import Rung
 from codesign.optimize.search import Found, Search
 from codesign.optimize.space import Floats
@@ -63,38 +61,9 @@ def load_small(folder: Path, *overrides: str) -> Study:
     return load_study(path, overrides=overrides)
 
 
-@cache
-def _compiled_once() -> dict[str, Any]:
-    """Builders of compiled functions that see only what fixes a trace.
-
-    Values of limits are traced, so problems that differ in them share programs.
-    """
-
-    def shared(build: Callable[..., Any]) -> Callable[..., Any]:
-        once = cache(build)
-        return lambda problem, *rest, **named: once(_shape(problem), *rest, **named)
-
-    engine = import_module("codesign.optimize.engine")
-    names = ("descender", "interior_solver", "hard_evaluator", "puller")
-    return {name: shared(getattr(engine, name)) for name in names}
-
-
-def _shape(problem: Problem) -> Problem:
-    limits = [
-        Limit(x.metric, x.sense, "", path=x.path, quantile=x.quantile)
-        for x in problem.limits
-    ]
-    assert all(limit.path is None for limit in limits)
-    return replace(problem, limits=tuple(limits))
-
-
-def _when_called(*_: object) -> None:
-    """Functions that problems share compile at their first call, not ahead."""
-
-
 @contextmanager
 def quick_search() -> Iterator[None]:
-    """Short schedules and few trials; equal problems are compiled once.
+    """Short schedules and few trials.
 
     The method stays as it is, only the amount of its work changes.
     """
@@ -103,8 +72,7 @@ def quick_search() -> Iterator[None]:
         for name in ("engine", "search", "ladder", "pareto")
     )
     changes = {
-        engine: {"GROUP": LANES, "CHUNK": LANES, **_compiled_once()},
-        engine.Engine: {"compile": _when_called},
+        engine: {"GROUP": LANES, "CHUNK": LANES},
         search: {"POLISH_TRIALS": TRIALS, "SCALES": SCALES},
         tracing: {"SCALES": SCALES},
     }

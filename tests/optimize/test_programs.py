@@ -28,7 +28,11 @@ def folder(tmp_path: Path) -> object:
 
 
 def build(*, about: object = "a", calls: list[int] | None = None) -> object:
-    """A program with a matrix factor inside, and a count of its traces."""
+    """A program with a matrix factor inside, and a count of its traces.
+
+    A process that does not remember the programs of others.
+    """
+    programs._ready.clear()
 
     def solve(matrix: jax.Array, *, right: jax.Array) -> Pair:
         if calls is not None:
@@ -56,6 +60,16 @@ def test_a_kept_program_is_not_traced_again(folder: Path):
     for answer in answers:
         np.testing.assert_allclose(answer.first, 0.5, rtol=1e-14)
         assert float(answer.second) == 4.0
+
+
+def test_a_process_reads_a_program_once(folder: Path):
+    calls = []
+    first = build(calls=calls)
+    (path,) = kept(folder)
+    path.unlink()
+    given = ((np.eye(2) * 4.0,), {"right": np.ones(2)})
+    again = prepare(first, given=given, about="a", options={})()
+    assert again is first
 
 
 def test_another_problem_has_a_program_of_its_own(folder: Path):
