@@ -49,11 +49,16 @@ def waterfall_table(found: Waterfall) -> Table:
             found.groups, found.steps, found.shares, strict=True
         )
     ]
-    total = _signed(math.expm1(sum(found.steps)))
+    rounding = _signed(math.expm1(found.rounding))
+    total = _signed(math.expm1(sum(found.steps) + found.rounding))
     return Table(
         title="What the gain is made of",
         columns=("group", "one after the other", "fair share (Shapley)"),
-        rows=(*rows, ("all together", total, total)),
+        rows=(
+            *rows,
+            ("whole numbers and tiles", rounding, rounding),
+            ("all together", total, total),
+        ),
         note="Factors on the objective, each with all limits kept; they multiply. A "
         "group that gains nothing before the others are free may need them.",
     )

@@ -24,7 +24,13 @@ import codesign.optimize
 KEPT = 48  # programs on disk; each has 1 to 14 MB
 AT_HAND = 16  # programs that this process remembers
 UNREADABLE = (OSError, EOFError, ValueError, TypeError, RuntimeError, UnpicklingError)
-SOURCES = Path(codesign.optimize.__file__).parents[1]
+ROOT = Path(codesign.optimize.__file__).parents[1]
+TRACED = (  # what programs are traced from
+    *("core", "technology", "hardware", "model", "serving", "operators", "cost"),
+    *("quality", "outcome", "config/limits.py", "optimize/interior.py"),
+    *("optimize/lagrangian.py", "optimize/problem.py", "optimize/programs.py"),
+    "optimize/space.py",
+)
 
 Program = Callable[..., Any]
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]  # by place and by name
@@ -155,8 +161,10 @@ def _place(given: Arguments, *, about: object) -> Path | None:
 
 @cache
 def _sources() -> str:
-    """Digest of every Python file of this package."""
+    """Digest of every Python file that a trace goes through."""
     digest = hashlib.sha256()
-    for path in sorted(SOURCES.rglob("*.py")):
-        digest.update(path.read_bytes())
+    for entry in TRACED:
+        path = ROOT / entry
+        for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
+            digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -76,13 +76,15 @@ class Waterfall:
     """What a gain is made of, all in ln objective; see ``decompose``.
 
     ``start`` is that of the tuned baseline, ``steps`` change it group by group in
-    the listed order, ``shares`` are those of Shapley; both add up to the gain.
+    the listed order, ``shares`` are those of Shapley; either with ``rounding``,
+    which legal whole numbers and tiles cost, adds up to the gain.
     """
 
     groups: tuple[str, ...]
     start: float
     steps: tuple[float, ...]
     shares: tuple[float, ...]
+    rounding: float
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What is a gain made of? Groups of variables, one after the other and in fair shares.
 
-Tuned and co-designed values -> the best legal objective that each set of groups
-reaches, steps in the listed order, Shapley shares.
+Tuned and co-designed values -> the best relaxed objective of each set of groups,
+steps in the listed order, Shapley shares.
 """
 
 from itertools import pairwise
@@ -10,12 +10,11 @@ from math import factorial
 import numpy as np
 from numpy.typing import NDArray
 
-from codesign.optimize.discrete import FEASIBLE
 from codesign.optimize.engine import Engine
 from codesign.optimize.problem import Theta
 from codesign.optimize.result import Waterfall
-from codesign.optimize.search import MARGIN, reached_values
-from codesign.optimize.space import GOVERNOR, Floats, Space
+from codesign.optimize.search import RELAXED
+from codesign.optimize.space import GOVERNOR, Floats
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("deployment", ("deployment.", "request.")),
@@ -48,17 +47,18 @@ def decompose(
 ) -> Waterfall:
     """The gain between two designs, by groups of variables.
 
-    v(S) = the least ln objective of the legal designs found that differ from
-    ``tuned`` only in the groups of S; a set that holds another is never worse.
+    v(S) = the least relaxed ln objective found, all limits kept, of designs that
+    differ from ``tuned`` only in the groups of S; a set that holds another is
+    never worse.
 
     step of i     = v(groups up to i) - v(groups before i)
     Shapley share = sum over S without i of |S|! (n - |S| - 1)! / n!
                     (v(S + i) - v(S))
 
-    Both add up to ln(best / tuned): no set counts as better than ``best``. Groups
-    in which the designs are the same are left out. All sets are solved in one
-    batch: choices of ``best`` where their group is in the set, the rest by the
-    interior point method, rounded, and solved again.
+    Both add up to the relaxed gain; ``rounding`` is what whole numbers and tiles
+    change in it. Groups in which the designs are the same are left out. All sets
+    are solved in one batch: choices of ``best`` where their group is in the set,
+    the rest by the interior point method.
 
     Assumes: the choices of the best design, or of the tuned one, suit each set.
     Source: Shapley, "A value for n-person games", Contributions to the Theory of
@@ -79,11 +79,14 @@ def decompose(
     reached = _closed(reached.reshape((2,) * len(players)))
     count = len(players)
     path = [tuple(int(j < i) for j in range(count)) for i in range(count + 1)]
+    ends = engine.evaluate(np.stack([tuned, best]), theta).objective
+    gain = reached[path[-1]] - reached[path[0]]
     return Waterfall(
         groups=tuple(GROUPS[g][0] for g in players),
-        start=float(reached[path[0]]),
+        start=float(ends[0]),
         steps=tuple(float(reached[b] - reached[a]) for a, b in pairwise(path)),
         shares=tuple(shapley(reached)),
+        rounding=float(ends[1] - ends[0] - gain),
     )
 
 
@@ -95,42 +98,18 @@ def _reached(
     best: Floats,
     free: NDArray[np.bool_],
 ) -> Floats:
-    """Least ln objective of the legal designs found in each set of free variables."""
-    space = engine.space
-    middle = np.where(space.coarse, best, np.sqrt(tuned * best))
-    starts = [np.where(free, best, tuned), np.where(free, middle, tuned)]
-    pools = [np.tile(tuned, (len(free), 1)), starts[0]]
-    for held in (space.coarse, space.coarse | space.fine):
-        starts = [
-            _solved(engine, theta, values=values, free=free, held=held)
-            for values in starts
-        ]
-        pools += starts
-    scores = []
-    for values in pools:
-        found = engine.evaluate(values, theta)
-        scores.append(np.where(found.violation <= FEASIBLE, found.objective, np.inf))
-    least = np.min(scores, axis=0)
+    """Least relaxed ln objective found with each set of free variables."""
+    coarse = engine.space.coarse
+    middle = np.where(coarse, best, np.sqrt(tuned * best))
+    starts = np.concatenate([np.where(free, v, tuned) for v in (best, middle)])
+    moving = np.tile(free & ~coarse, (2, 1))
+    lanes = engine.refine(starts, theta, free=moving)
+    violation = np.max(np.asarray(lanes.constraints), axis=1)
+    found = np.where(violation <= RELAXED, np.asarray(lanes.objective), np.inf)
+    least = np.min(found.reshape(2, -1), axis=0)
     ends = engine.evaluate(np.stack([tuned, best]), theta).objective
-    least[0], least[-1] = ends
-    return np.maximum(least, ends[1])
-
-
-def _solved(
-    engine: Engine,
-    theta: Theta,
-    *,
-    values: Floats,
-    free: NDArray[np.bool_],
-    held: NDArray[np.bool_],
-) -> Floats:
-    """Each lane's free variables solved but for the held ones, and rounded."""
-    space: Space = engine.space
-    moving = free & ~held
-    lanes = engine.refine(values, theta, free=moving, margin=MARGIN)
-    reached = reached_values(space, lanes, given=values, mask=moving)
-    rounded = space.round(reached, mask=np.ones(len(space.paths), bool))
-    return np.where(free, rounded, values)
+    least[[0, -1]] = np.minimum(least[[0, -1]], ends)
+    return least
 
 
 def _closed(reached: Floats) -> Floats:
