@@ -45,6 +45,7 @@ from codesign.hardware.chip import (
     Chip,
     Compute,
     Dram,
+    Given,
     Link,
     Program,
     Published,
@@ -52,6 +53,7 @@ from codesign.hardware.chip import (
     Store,
     System,
 )
+from codesign.hardware.tile import tile_store
 from codesign.serving.stack import Stack
 
 CHIP_KEYS = (
@@ -298,7 +300,14 @@ def _bare_chip(info: ChipInfo) -> Chip:
     stacks = sheet["stacks"]
     memory["stack_capacity"] = sheet["stack_capacity"]
     memory["stack_bandwidth"] = sheet["dram_bandwidth"] / stacks if stacks else 0.0
-    return as_float64(
+    given = Given(
+        node=sheet["node"],
+        tile_store=0.0,  # follows from the chip, below
+        generation=memory["generation"],
+        stack_capacity=memory["stack_capacity"],
+        stack_bandwidth=memory["stack_bandwidth"],
+    )
+    chip = as_float64(
         Chip(
             node=sheet["node"],
             voltage=style.reference_voltage,
@@ -316,9 +325,11 @@ def _bare_chip(info: ChipInfo) -> Chip:
                 model_volume=sheet.get("model_volume", 1.0),
             ),
             style=style,
+            given=given,
             anchor=zero_anchor(),
         )
     )
+    return chip.replace(given=chip.given.replace(tile_store=tile_store(chip)))
 
 
 def _compute(sheet: dict[str, Any]) -> Compute:

@@ -32,7 +32,7 @@ FACTOR_AND_PATH = re.compile(
 _MAX_SHOWN = 8
 _FEWEST_CHOICES = 2
 _COUNTABLE = ("1", "bit", "token", "MAC")
-_TABLES = "technology.nodes."
+_TABLES = ("technology.nodes.", "technology.hbm.")
 _LOG = "Variables move in log coordinates; allowed is more than 0."
 
 _WHOLE = (

@@ -39,7 +39,10 @@ from codesign.report.texts import NONE, number, percent, quantity
 PACKAGES = ("codesign", "jax", "jaxlib", "flax", "optax", "numpy", "plotly")
 MOST_ROWS = 10
 ALWAYS_SHOWN = ("chip.style.min_voltage",)
-SHOWN_WITH_NODE = ("technology.arithmetic.static_node_exponent",)
+SHOWN_WITH_NODE = (
+    "technology.arithmetic.static_node_exponent",
+    "technology.arithmetic.clock_node_exponent",
+)
 IN_DATASHEET = (  # a chip states these itself, whatever its kind
     "chip.style.reference_clock",
     "chip.dram.stack_capacity",

@@ -56,6 +56,10 @@ EXTRA = {
     "deployment.prefill_voltage": (0.3, 0.95),
     "chip.voltage": (0.65, 0.95),
     "chip.node": (3e-9, 16e-9),
+    "chip.sram.fast_fraction": (0.05, 0.9),
+    "chip.dram.stack_capacity": (8e9, 64e9),
+    "chip.dram.stack_bandwidth": (4e11, 3e12),
+    "chip.dram.generation": (2.5, 4.0),
 }
 """Parameters that a joint study has or may have beside its ``free`` section."""
 
