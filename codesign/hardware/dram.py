@@ -87,7 +87,7 @@ def _speed(chip: Chip, technology: Technology) -> Array:
 def _later(chip: Chip, *, table: HbmTable, column: Scalar) -> Array:
     """A column at the generation over its value at the given one; 1 without HBM."""
     place = _place(chip, table)
-    given = jnp.maximum(chip.given.generation, table.generation[0])
+    given = jnp.maximum(chip.given.generation, _first(table))
     ratio = at_row(table.generation, column, place=place) / at_row(
         table.generation, column, place=given
     )
@@ -95,11 +95,15 @@ def _later(chip: Chip, *, table: HbmTable, column: Scalar) -> Array:
 
 
 def _place(chip: Chip, table: HbmTable) -> Array:
-    return jnp.maximum(chip.dram.generation, table.generation[0])
+    return jnp.maximum(chip.dram.generation, _first(table))
 
 
 def _is_hbm(chip: Chip, table: HbmTable) -> Array:
-    return chip.given.generation >= table.generation[0]
+    return chip.given.generation >= _first(table)
+
+
+def _first(table: HbmTable) -> Array:
+    return jnp.asarray(table.generation)[0]
 
 
 def _over(value: Scalar, given: Scalar) -> Array:
