@@ -217,7 +217,13 @@ def fingerprint(known: Mapping[str, Any]) -> str:
 def numeric_versions() -> dict[str, str]:
     """Versions of what computes the numbers; for this package its very code."""
     found = {name: _version(name) for name in PACKAGES}
-    return {**found, "code": code_digest(), "backend": jax.default_backend()}
+    devices = str(jax.local_device_count())
+    return {
+        **found,
+        "code": code_digest(),
+        "backend": jax.default_backend(),
+        "devices": devices,
+    }
 
 
 def _version(name: str) -> str:
