@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import jax.numpy as jnp
 
-from codesign.config.overrides import design_faults
+from codesign.config.faults import design_faults
 from codesign.config.units import format_quantity
 from codesign.core.paths import set_path
 from codesign.core.quantities import Unit

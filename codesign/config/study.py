@@ -21,13 +21,7 @@ from codesign.config.catalogue import find_preset, presets_directory
 from codesign.config.chips import chip_info
 from codesign.config.design import PLACES, Draft, exact_text, locate
 from codesign.config.limits import Limit, read_limit, read_objective
-from codesign.config.overrides import (
-    BOUND_KEYS,
-    Variable,
-    nearest_paths,
-    read_variables,
-    split_assignment,
-)
+from codesign.config.overrides import nearest_paths, split_assignment
 from codesign.config.recipe import (
     Recipe,
     read_recipe,
@@ -37,6 +31,7 @@ from codesign.config.recipe import (
 from codesign.config.sweep import Axis, Plan, read_plan
 from codesign.config.terms import VOCABULARY, check_paid, read_terms
 from codesign.config.units import format_quantity
+from codesign.config.variables import BOUND_KEYS, Variable, read_variables
 from codesign.config.yaml import Problems, read_yaml
 from codesign.core.checks import check_x64
 from codesign.core.errors import InputError

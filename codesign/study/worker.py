@@ -15,8 +15,8 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
+from codesign.config.faults import legal_points
 from codesign.config.limits import Limit
-from codesign.config.overrides import legal_points
 from codesign.config.study import Study
 from codesign.config.sweep import LIMITS, QUALITY
 from codesign.core.checks import check_x64
