@@ -12,7 +12,7 @@ from codesign.app.flags import Json
 from codesign.app.output import own_version
 
 if TYPE_CHECKING:
-    from codesign.config.study import Study
+    from codesign.config.question import Study
     from codesign.optimize.result import Result
 
 Overrides = Annotated[

@@ -30,7 +30,7 @@ from typing import IO, Any
 
 from codesign.config.design import save_design
 from codesign.config.doubts import study_doubts
-from codesign.config.study import resolved_study
+from codesign.config.resolved import resolved_study
 from codesign.core.errors import InputError
 from codesign.study.job import (
     Job,

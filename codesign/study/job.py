@@ -17,7 +17,7 @@ import jax
 
 from codesign.config.catalogue import presets_directory
 from codesign.config.limits import metric_units
-from codesign.config.study import OBJECTIVE, Study
+from codesign.config.question import OBJECTIVE, Study
 from codesign.config.sweep import LIMITS, QUALITY, Plan
 from codesign.core.errors import BoundsError, InputError, UnknownNameError
 from codesign.core.paths import nearest

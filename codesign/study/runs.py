@@ -25,7 +25,8 @@ from typing import Any
 
 from codesign.config.design import locate, save_design
 from codesign.config.doubts import study_doubts
-from codesign.config.study import Study, resolved_study
+from codesign.config.question import Study
+from codesign.config.resolved import resolved_study
 from codesign.config.units import format_quantity
 from codesign.core.errors import InputError
 from codesign.core.quantities import Unit

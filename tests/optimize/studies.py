@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from codesign.config.limits import Limit
-from codesign.config.study import Study, load_study
+from codesign.config.question import Study
+from codesign.config.study import load_study
 from codesign.optimize.ladder import Climber
 from codesign.optimize.problem import Problem, Theta
 from codesign.optimize.result import Rung
