@@ -163,10 +163,10 @@ class Dram(Record):
     over that of a die under its own cooler.
     """
 
-    generation: Count
     stacks: Count
     stack_capacity: Bytes
     stack_bandwidth: BytesPerSecond
+    generation: Count
     bandwidth: BytesPerSecond
     device_energy: JoulesPerByte
     standby_power: WattsPerByte

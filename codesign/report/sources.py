@@ -11,15 +11,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from codesign.config.chips import (
-    NO_STORE,
-    ChipInfo,
-    StackInfo,
-    chip_info,
-    stack_info,
-)
+from codesign.config.chips import NO_STORE, ChipInfo, chip_info
 from codesign.config.design import locate
 from codesign.config.records import STATUSES, ValueInfo, unsure
+from codesign.config.stacks import StackInfo, stack_info
 from codesign.config.study import Study
 from codesign.config.technology import (
     link_values,

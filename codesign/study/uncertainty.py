@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from codesign.config.chips import chip_info, stack_info
+from codesign.config.chips import chip_info
 from codesign.config.design import locate
 from codesign.config.quality import load_quality_constants, quality_values
 from codesign.config.records import ValueInfo
+from codesign.config.stacks import stack_info
 from codesign.config.study import Study
 from codesign.config.sweep import QUALITY, Axis, Plan
 from codesign.config.technology import (

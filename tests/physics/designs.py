@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from codesign.config.chips import chip_info, load_chip, load_stack, load_system
+from codesign.config.chips import chip_info, load_chip, load_system
 from codesign.config.design import build_design
 from codesign.config.models import load_model
 from codesign.config.quality import load_quality_constants
+from codesign.config.stacks import load_stack
 from codesign.config.study import load_study
 from codesign.config.technology import load_technology
 from codesign.core.compiler import cpu_options
