@@ -1,4 +1,4 @@
-"""A design, a plan of 100 points in 10 shards, and a job that takes no compilation."""
+"""The design of the theory pages, a plan of 100 points, a job without compilation."""
 
 import os
 import subprocess
