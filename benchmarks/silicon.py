@@ -2,7 +2,8 @@
 
 Chip library and published figures -> benchmarks/results/silicon.md: die area and
 GEMM power with each chip left out of its fit, energy per operation of 8 over 16
-bit, dollars per GPU-hour, stacks and shoreline, speed of one user, archetypes.
+bit, dollars per GPU-hour, stacks and shoreline, clock by node, speed of one user,
+archetypes.
 
     python benchmarks/silicon.py
 """
@@ -17,6 +18,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import brentq, least_squares, minimize_scalar
+from silicon_clock import clock_page
 from silicon_users import archetype_page, user_page
 
 import codesign as cd
@@ -370,7 +372,13 @@ class Stacks:
     name: str
     published: float
     derived: float
+    row_share: float
     edge_share: float
+
+    @property
+    def fits(self) -> bool:
+        """Rows of stacks on the long edges, and with the links on the perimeter."""
+        return max(self.row_share, self.edge_share) <= 1
 
 
 def stack_rows(technology: Technology) -> list[Stacks]:
@@ -390,9 +398,16 @@ def stack_rows(technology: Technology) -> list[Stacks]:
         size = next(s for s in PRODUCT_SIZES if s >= float(chip.dram.stack_capacity))
         by_size = math.ceil(float(built.dram_capacity) / size - 1e-9)
         by_pins = math.ceil(float(built.dram_bandwidth) / PIN_SPEED[info.memory] - 1e-9)
-        share = float(anchored.edge_used / anchored.edge_available)
         found.append(
-            Stacks(name, stacks.value, float(max(by_size, by_pins)), edge_share=share)
+            Stacks(
+                name,
+                stacks.value,
+                float(max(by_size, by_pins)),
+                row_share=float(
+                    anchored.stack_edge_used / anchored.stack_edge_available
+                ),
+                edge_share=float(anchored.edge_used / anchored.edge_available),
+            )
         )
     return found
 
@@ -411,6 +426,7 @@ def page() -> str:
         _format_page,
         _money_page,
         _stack_page,
+        lambda _: clock_page(),
         lambda _: user_page(),
         lambda _: archetype_page(),
     )
@@ -505,17 +521,20 @@ def _money_page(technology: Technology) -> list[str]:
 def _stack_page(technology: Technology) -> list[str]:
     rows = stack_rows(technology)
     right = sum(math.isclose(row.published, row.derived) for row in rows)
-    fits = sum(row.edge_share <= 1 for row in rows)
+    fits = sum(row.fits for row in rows)
     return [
         "## Stacks and shoreline",
         "",
         f"{right} of {len(rows)} counts of HBM stacks that are not recalled; {fits} of "
-        f"{len(rows)} fit the two long edges of their dies beside their links.",
+        f"{len(rows)} fit: rows of stacks along the two long edges of their dies, "
+        "over whose ends they may stand by what a stack is wider than its interface, "
+        "and with the links on the perimeter.",
         "",
-        "| chip | stacks | derived | edge used |",
-        "|---|---|---|---|",
+        "| chip | stacks | derived | of the long edges | of the perimeter |",
+        "|---|---|---|---|---|",
         *(
-            f"| {r.name} | {r.published:.0f} | {r.derived:.0f} | {r.edge_share:.0%} |"
+            f"| {r.name} | {r.published:.0f} | {r.derived:.0f} | {r.row_share:.0%} | "
+            f"{r.edge_share:.0%} |"
             for r in rows
         ),
     ]

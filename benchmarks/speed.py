@@ -29,7 +29,8 @@ import numpy as np
 
 import codesign as cd
 from codesign.config.quality import load_quality_constants
-from codesign.config.study import Study, load_study
+from codesign.config.question import Study
+from codesign.config.study import load_study
 from codesign.core.compiler import cpu_options
 from codesign.core.record import as_float64
 from codesign.cost.evaluate import evaluate

@@ -5,19 +5,20 @@ This machine -> benchmarks/results/study.csv.
     python benchmarks/study.py            # the committed setting, some minutes
     python benchmarks/study.py --small    # a look, about a minute
 
-Overhead compares the time of a run with that of the same shards computed bare,
-interleaved in one process. The load average stands in each row.
+Overhead of an executor is what its workers wait between shards, over the work of one.
+The load average stands in each row.
 """
 
 import argparse
 import csv
+import importlib.util
 import os
 import resource
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -27,13 +28,13 @@ import numpy as np
 import codesign as cd
 from codesign.config.sweep import Plan, build_plan
 from codesign.serving.design import Design
-from codesign.study.drive import Event, complete
-from codesign.study.executors import Executor, InProcess, Processes
+from codesign.study.drive import complete
+from codesign.study.executors import Executor, InProcess, Processes, build_executor
 from codesign.study.folder import Run, create_run
 from codesign.study.job import build_job
 from codesign.study.query import query_runs
 from codesign.study.shard_work import compute_shard
-from codesign.study.shards import shard_path, write_shard
+from codesign.study.shards import Columns, shard_path, write_shard
 from codesign.study.worker import Worker
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -46,6 +47,7 @@ OVER = {
 QUERY = "SELECT run, min(energy_per_token_server) FROM points WHERE feasible GROUP BY 1"
 QUERY_COLUMNS = 20
 MIB = 2**20
+WORKERS = 2
 
 
 @dataclass(frozen=True)
@@ -127,55 +129,49 @@ def new_run(folder: Path, setting: Setting, *, points: int) -> Run:
 def overheads(folder: Path, setting: Setting) -> Iterator[Row]:
     """What keeping a shard adds to computing it, and an executor to both."""
     points = setting.shards * setting.shard_size
-    executors: dict[str, Executor] = {
-        "inprocess": InProcess(workers=1),
-        "processes": Processes(workers=1),
-    }
     first = new_run(folder / "first", setting, points=points)
     worker = Worker(first.job)
     worker.shard(0)
     keeping: list[float] = []
-    seconds: dict[str, list[float]] = {name: [] for name in ("loop", *executors)}
-    for turn in range(setting.rounds):
-        for index in range(setting.shards):
-            alone = processor_time(lambda i=index: worker.shard(i))
-            kept = processor_time(
-                lambda i=index: compute_shard(first, i, worker=worker)
-            )
-            keeping.append(100.0 * (kept / alone - 1.0))
-            seconds["loop"].append(
-                spent(lambda i=index: compute_shard(first, i, worker=worker))
-            )
-        for name, executor in executors.items():
-            run = new_run(folder / f"{name}-{turn}", setting, points=points)
-            seconds[name] += gaps(run, executor)
-    yield row("work of a shard", seconds["loop"], unit="s")
-    yield row("keeping a shard", keeping, unit="%")
-    for name in executors:
-        base = statistics.median(seconds["loop"])
-        extra = [100.0 * (took / base - 1.0) for took in seconds[name]]
-        yield row(f"overhead {name}", extra, unit="%")
+    for index in range(setting.shards):
+        alone = processor_time(lambda i=index: worker.shard(i))
+        kept = processor_time(lambda i=index: compute_shard(first, i, worker=worker))
+        keeping.append(100.0 * (kept / alone - 1.0))
+    yield row("keeping a shard, processor time", keeping, unit="%")
+    executors: dict[str, Executor] = {"processes": Processes(workers=WORKERS)}
+    if importlib.util.find_spec("ray"):
+        executors["ray"] = build_executor("ray", workers=WORKERS)
+    for name, executor in executors.items():
+        run = new_run(folder / name, setting, points=points)
+        waits = waiting(run, executor)
+        work, lost = zip(*waits, strict=True)
+        yield row(f"work of a shard, {name}", list(work), unit="s")
+        shares = [100.0 * each / statistics.median(work) for each in lost]
+        yield row(f"overhead of {name}, {WORKERS} workers", shares, unit="%")
+
+
+def waiting(run: Run, executor: Executor) -> list[tuple[float, float]]:
+    """Seconds of each shard and those that its worker waited before it.
+
+    The wait is the time between two answers of one worker less the work of the later
+    one, so other load on the machine stands in both and not in their difference. The
+    first shard of a worker is left out: it holds its start.
+    """
+    last: dict[int, float] = {}
+    found: list[tuple[float, float]] = []
+    for done in executor.compute(run, range(run.job.num_shards)):
+        now = time.perf_counter()
+        if done.process in last:
+            gap = now - last[done.process]
+            found.append((done.seconds, gap - done.seconds))
+        last[done.process] = now
+    return found
 
 
 def processor_time(function: Callable[[], object]) -> float:
     clock = time.process_time()
     function()
     return time.process_time() - clock
-
-
-def gaps(run: Run, executor: Executor) -> list[float]:
-    """Seconds between one finished shard and the next.
-
-    The first shard is left out: it holds the start of the worker.
-    """
-    marks: list[float] = []
-
-    def note(event: Event) -> None:
-        if event["event"] == "shard":
-            marks.append(time.perf_counter())
-
-    complete(run, executor, progress=note)
-    return [float(gap) for gap in np.diff(marks)]
 
 
 def long_sweep(folder: Path, setting: Setting) -> Iterator[Row]:
@@ -210,7 +206,7 @@ def queries(folder: Path, setting: Setting) -> Iterator[Row]:
         names = list(job.units())[:QUERY_COLUMNS]
         names = list(dict.fromkeys([*names, "energy_per_token_server", "feasible"]))
         for index in range(per_run):
-            columns = {name: rng.random(rows) for name in names}
+            columns: Columns = {name: rng.random(rows) for name in names}
             columns["feasible"] = columns["feasible"] > 0.5
             write_shard(
                 shard_path(run.folder, index),
@@ -221,8 +217,10 @@ def queries(folder: Path, setting: Setting) -> Iterator[Row]:
                 about=run.about(),
             )
     times = [spent(lambda: query_runs(parent, QUERY)) for _ in range(5)]
+    work = [processor_time(lambda: query_runs(parent, QUERY)) for _ in range(5)]
     yield row("rows of the query", [float(rows * setting.query_shards)], unit="1")
     yield row("query", times, unit="s")
+    yield row("query, processor time", work, unit="s")
 
 
 def main() -> None:
@@ -244,12 +242,23 @@ def main() -> None:
                     found.append(each)
                     sys.stdout.write(f"{each.what:28} {each.value:12.5g} {each.unit}\n")
                     sys.stdout.flush()
-    if not given.small and given.only is None:
-        RESULTS.mkdir(exist_ok=True)
-        with (RESULTS / "study.csv").open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([field.name for field in fields(Row)])
-            writer.writerows(astuple(each) for each in found)
+    if not given.small:
+        keep(found, RESULTS / "study.csv")
+
+
+def keep(found: Sequence[Row], path: Path) -> None:
+    """Write rows into the table; rows of quantities not measured now stay."""
+    names = [field.name for field in fields(Row)]
+    kept: dict[str, dict[str, str]] = {}
+    if path.is_file():
+        with path.open(encoding="utf-8", newline="") as file:
+            kept = {line["what"]: line for line in csv.DictReader(file)}
+    fresh = {each.what: dict(zip(names, astuple(each), strict=True)) for each in found}
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**kept, **fresh}.values())
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from codesign import quality as quality
     from codesign.config.chips import load_chip as load_chip
-    from codesign.config.chips import load_stack as load_stack
     from codesign.config.design import build_design as build_design
     from codesign.config.models import load_model as load_model
+    from codesign.config.stacks import load_stack as load_stack
     from codesign.config.study import load_study as load_study
     from codesign.config.technology import load_technology as load_technology
     from codesign.core.checks import enable_x64 as enable_x64
@@ -48,7 +48,7 @@ _HOMES = {
     "evaluate": "codesign.cost.evaluate",
     "load_chip": "codesign.config.chips",
     "load_model": "codesign.config.models",
-    "load_stack": "codesign.config.chips",
+    "load_stack": "codesign.config.stacks",
     "load_study": "codesign.config.study",
     "load_technology": "codesign.config.technology",
     "pareto": "codesign.optimize.pareto",

@@ -14,15 +14,14 @@ import pytest
 
 from codesign.config.catalogue import list_presets
 from codesign.config.chips import load_chip
-from codesign.config.design import build_design
 from codesign.config.study import Study
 from codesign.cost.detail import operator_costs
 from codesign.cost.evaluate import evaluate
 from codesign.cost.record import Cost
 from codesign.cost.total import prepare
 from codesign.operators.phases import KINDS
-from codesign.serving.design import Design
 from tests.optimize.studies import quick_search
+from tests.study.jobs import design
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE, THEORY = ROOT / "codesign", ROOT / "docs" / "theory"
@@ -191,20 +190,6 @@ def test_example_that_searches_runs(page: str, monkeypatch: pytest.MonkeyPatch):
 def test_readme_has_examples_of_both_kinds():
     assert "README.md" in _pages("quick")
     assert "README.md" in _pages("searching")
-
-
-@cache
-def design() -> Design:
-    """The example of the theory pages."""
-    return build_design(
-        chip="h100-sxm",
-        num_chips=8,
-        model="llama-3-70b",
-        tensor_parallel=8,
-        batch=64,
-        prompt_length=1024,
-        output_length=256,
-    )
 
 
 @cache

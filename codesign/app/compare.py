@@ -61,6 +61,7 @@ def _show(found: "Comparison") -> None:
     import math
 
     from codesign.app.output import console, show_table
+    from codesign.config.doubts import doubtful_paths, doubts_text
     from codesign.report.tables import Table
     from codesign.report.texts import number
 
@@ -71,18 +72,25 @@ def _show(found: "Comparison") -> None:
         "Metrics": metrics,
         "Energy per token by component": found.components,
     }
+    doubts = [doubtful_paths(each) for each in found.unsure]
     for title, changes in parts.items():
-        rows = tuple(_row(change) for change in changes)
+        rows = tuple(_row(change, doubts) for change in changes)
         show_table(screen, Table(title, ("name", "before", "after", "factor"), rows))
     rows = [(name, number(math.exp(share))) for name, share in found.why.items()]
     rows.append(("together", number(math.exp(found.total))))
     show_table(screen, Table(f"Why {found.of}", ("change of", "factor"), tuple(rows)))
+    for side, unsure in zip(("before", "after"), found.unsure, strict=True):
+        if unsure != {}:
+            screen.print(f"? {side}: {doubts_text(unsure)}", markup=False)
 
 
-def _row(change: "Change") -> tuple[str, ...]:
+def _row(change: "Change", doubts: "list[dict[str, str]]") -> tuple[str, ...]:
     from codesign.core.quantities import Unit
     from codesign.report.texts import number, quantity
 
     unit = Unit(change.unit)
-    values = (quantity(change.before, unit), quantity(change.after, unit))
+    values = [
+        quantity(value, unit) + (" ?" if change.name in known else "")
+        for value, known in zip((change.before, change.after), doubts, strict=True)
+    ]
     return (change.name, *values, number(change.ratio))

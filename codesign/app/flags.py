@@ -165,11 +165,11 @@ def _new_design(flags: DesignFlags) -> "Design":
 
 
 def _changed_design(flags: DesignFlags) -> "Design":
-    from codesign.config.chips import load_stack
     from codesign.config.design import PLACES, check_design, load_design
     from codesign.config.drafting import with_draft
     from codesign.config.models import load_model
     from codesign.config.overrides import apply_overrides
+    from codesign.config.stacks import load_stack
     from codesign.config.yaml import Problems
 
     if flags.file is None or "chip" in flags.given:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import jax.numpy as jnp
 
-from codesign.config.overrides import design_faults
+from codesign.config.faults import design_faults
 from codesign.config.units import format_quantity
 from codesign.core.paths import set_path
 from codesign.core.quantities import Unit
@@ -29,6 +29,8 @@ WORDS = {
     "reticle": "a die is larger than the reticle",
     "shoreline": "memory and links need more of the die's edge than there is",
     "dram_pins": "the DRAM bandwidth is more than its stacks deliver",
+    "stack_height": "stacks are taller than can be bonded",
+    "pin_speed": "a stack is faster than its generation of memory",
     "stack_area": "stacks on the die cover more than its area",
     "adc_bits": "sums of the analog arrays need more bits than their ADCs have",
     "voltage": "the voltage is above what the style allows",

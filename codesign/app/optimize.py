@@ -12,7 +12,7 @@ from codesign.app.flags import Json
 from codesign.app.output import own_version
 
 if TYPE_CHECKING:
-    from codesign.config.study import Study
+    from codesign.config.question import Study
     from codesign.optimize.result import Result
 
 Overrides = Annotated[
@@ -86,8 +86,10 @@ def optimize(
     from codesign.config.study import load_study
     from codesign.optimize import ladder as climb
     from codesign.optimize import optimize as search
-    from codesign.report.sources import study_chip
+    from codesign.report.sources import constants, study_chip
+    from codesign.report.support import result_support, support_facts
     from codesign.study.archive import result_to_dict
+    from codesign.study.plain import finite_or_none
     from codesign.study.runs import check_free, new_run_folder, save_run
 
     changes = study_changes(overrides, seed=seed, starts=starts)
@@ -104,8 +106,10 @@ def optimize(
         kept = result_to_dict(result)
         chip = study_chip(asked)
         doubts = unsure_facts(chip.values) if chip else None
-        more = {"unsure": doubts, "run": str(folder), "versions": versions()}
-        print_json({**kept, **more})
+        known = constants(asked)
+        support = support_facts(result_support(result, known))
+        more = {"unsure": doubts, "gain_support": finite_or_none(support)}
+        print_json({**kept, **more, "run": str(folder), "versions": versions()})
     else:
         _show(result)
     tell("report")

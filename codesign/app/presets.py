@@ -218,7 +218,7 @@ def _model(name: str) -> Shown:
 
 
 def _stack(name: str) -> Shown:
-    from codesign.config.chips import stack_info
+    from codesign.config.stacks import stack_info
 
     info = stack_info(name)
     facts = {

@@ -10,7 +10,8 @@ from codesign.config.records import unsure
 from codesign.optimize.result import Binding, Result, Waterfall
 from codesign.report.breakdown import levers
 from codesign.report.confidence import confidence_table
-from codesign.report.sources import study_chip
+from codesign.report.sources import constants, study_chip
+from codesign.report.support import result_support
 from codesign.report.tables import (
     Table,
     comparison_table,
@@ -126,6 +127,12 @@ def closing_lines(result: Result) -> Iterator[str]:
         doubts = [path.rpartition(".")[2] for path in unsure(chip.values)]
         words = ", ".join(dict.fromkeys(doubts)) or "none"
         yield f"sources   announced, recalled or assumed of {chip.title}: {words}"
+    support = result_support(result, constants(result.study))
+    if support.gain > 0:
+        yield (
+            f"support   {percent(support.share())} of the gain rests on constants that "
+            "are announced, recalled or assumed"
+        )
     yield f"duration  {result.seconds:.1f} s"
 
 

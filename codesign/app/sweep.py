@@ -264,10 +264,11 @@ def _csv(flags: DesignFlags, rows: list[dict[str, Any]]) -> str:
     import csv
     import io
 
+    from codesign.config.doubts import doubts_text
+
     records = {name: flags.given.get(name, "") for name in ("chip", "model", "stack")}
     file = {"design file": flags.file.name} if flags.file else {}
-    doubts = unsure_values(flags) or {}
-    known = {"unsure": "; ".join(f"{p} {v['status']}" for p, v in doubts.items())}
+    known = {"unsure": doubts_text(unsure_values(flags))}
     more = {**records, **file, **known}
     stream = io.StringIO()
     writer = csv.DictWriter(stream, [*rows[0], *more], lineterminator="\n")

@@ -14,7 +14,7 @@ from scipy.stats import t as student
 
 from codesign.calibrate.groups import METRICS, metric_error
 from codesign.calibrate.predict import Prediction
-from codesign.config.chips import stack_info
+from codesign.config.stacks import stack_info
 
 Floats = NDArray[np.float64]
 LEVEL = 0.8  # share of measurements that an interval should hold

@@ -16,9 +16,10 @@ import numpy as np
 from jax import Array
 
 from codesign.calibrate.score import Score, relative_error, score
-from codesign.config.chips import chip_info, load_chip, load_stack, load_system
+from codesign.config.chips import chip_info, load_chip, load_system
 from codesign.config.kernels import ELEMENTWISE, KernelRow
 from codesign.config.rows import RowFault
+from codesign.config.stacks import load_stack
 from codesign.config.technology import load_technology
 from codesign.core.checks import check_x64
 from codesign.core.compiler import jitted

@@ -16,10 +16,11 @@ import numpy as np
 from jax import Array
 
 from codesign.config.catalogue import list_presets
-from codesign.config.chips import chip_info, load_chip, load_stack, load_system
+from codesign.config.chips import chip_info, load_chip, load_system
 from codesign.config.design import design_faults
 from codesign.config.models import load_model, model_from_row
 from codesign.config.rows import MeasuredRow, RowFault
+from codesign.config.stacks import load_stack
 from codesign.config.technology import load_technology
 from codesign.core.checks import check_x64
 from codesign.core.compiler import jitted

@@ -1,7 +1,7 @@
-"""Which chip, system and serving stack does a name or a file describe?
+"""Which chip and system does a name or a file describe?
 
 A preset, alias or YAML file of datasheet values -> ``Chip`` with the anchor of
-that chip, ``System``, ``Stack``, and what is known of every value.
+that chip, ``System``, and what is known of every value.
 """
 
 import math
@@ -12,9 +12,9 @@ from typing import Any
 from codesign.config.catalogue import read_preset
 from codesign.config.records import (
     ValueInfo,
-    read_values,
     record_from_values,
 )
+from codesign.config.sections import checked_keys, read_section
 from codesign.config.technology import (
     StyleEntry,
     link_values,
@@ -24,7 +24,7 @@ from codesign.config.technology import (
     store_values,
     style_values,
 )
-from codesign.config.yaml import Document, Problems, problems_of
+from codesign.config.yaml import Problems, problems_of
 from codesign.core.checks import check_x64
 from codesign.core.errors import BoundsError
 from codesign.core.paths import nearest
@@ -45,6 +45,7 @@ from codesign.hardware.chip import (
     Chip,
     Compute,
     Dram,
+    Given,
     Link,
     Program,
     Published,
@@ -52,7 +53,7 @@ from codesign.hardware.chip import (
     Store,
     System,
 )
-from codesign.serving.stack import Stack
+from codesign.hardware.tile import tile_store
 
 CHIP_KEYS = (
     "name",
@@ -68,9 +69,6 @@ CHIP_KEYS = (
     "parameters",
     "published",
 )
-MATURE = {"maturity": 1.0}
-"""Where a stack does not say: its other constants hold what its software wastes."""
-STACK_KEYS = ("name", "title", "aliases", "note", "values", "fit")
 KIND_FILES = {
     "style": "styles",
     "memory": "memory",
@@ -150,18 +148,6 @@ class ChipInfo:
     values: dict[str, ValueInfo]
 
 
-@dataclass(frozen=True)
-class StackInfo:
-    """What the catalogue knows of a serving stack; ``fit`` as the file has it."""
-
-    name: str
-    title: str
-    aliases: list[str]
-    note: str
-    values: dict[str, ValueInfo]
-    fit: dict[str, Any]
-
-
 def load_chip(name_or_path: str | Path) -> Chip:
     """The chip of a preset, alias or YAML file, anchored to its published figures.
 
@@ -196,20 +182,6 @@ def load_system(name_or_path: str | Path, *, num_chips: float) -> System:
     return record_from_values(System, {**values, "num_chips": float(num_chips)})
 
 
-def load_stack(name_or_path: str | Path) -> Stack:
-    """The serving stack of a preset, alias or YAML file.
-
-    Example:
-        >>> import codesign.core.checks
-        >>> codesign.core.checks.enable_x64()
-        >>> float(load_stack("ideal").layer_time)
-        0.0
-    """
-    values = stack_info(name_or_path).values
-    given = {path: v.value for path, v in values.items()}
-    return record_from_values(Stack, {**MATURE, **given})
-
-
 def chip_info(name_or_path: str | Path) -> ChipInfo:
     """Title, aliases, default stack, and source and confidence of each value.
 
@@ -218,20 +190,20 @@ def chip_info(name_or_path: str | Path) -> ChipInfo:
     """
     document = read_preset("chips", name_or_path)
     problems = problems_of(document)
-    data = _checked_keys(document, CHIP_KEYS, problems=problems)
+    data = checked_keys(document, CHIP_KEYS, problems=problems)
     for key, file in KIND_FILES.items():
         _check_kind(
             str(data.get(key, "")), key, known=list_kinds(file), problems=problems
         )
     _check_store(data, problems)
     values = {
-        **_section(
+        **read_section(
             Datasheet, data, key="parameters", problems=problems, optional=OPTIONAL
         ),
-        **_section(
+        **read_section(
             System, data, key="system", problems=problems, optional={"num_chips"}
         ),
-        **_section(
+        **read_section(
             Published,
             data,
             key="published",
@@ -259,29 +231,6 @@ def _beside(file: str | Path, name: str) -> str:
     return str(Path(file).parent / name) if name.endswith(".yaml") else name
 
 
-def stack_info(name_or_path: str | Path) -> StackInfo:
-    """Title, and value, spread and source of each constant of a serving stack."""
-    document = read_preset("stacks", name_or_path)
-    problems = problems_of(document)
-    data = _checked_keys(document, STACK_KEYS, problems=problems)
-    values = read_values(
-        Stack,
-        data.get("values") or {},
-        problems=problems,
-        prefix="values",
-        optional=set(MATURE),
-    )
-    problems.raise_if_any()
-    return StackInfo(
-        name=str(data["name"]),
-        title=str(data.get("title", data["name"])),
-        aliases=[str(alias) for alias in data.get("aliases") or []],
-        note=str(data.get("note", "")),
-        values=values,
-        fit=dict(data.get("fit") or {}),
-    )
-
-
 def _bare_chip(info: ChipInfo) -> Chip:
     sheet = {
         path.removeprefix("parameters."): entry.value
@@ -298,7 +247,14 @@ def _bare_chip(info: ChipInfo) -> Chip:
     stacks = sheet["stacks"]
     memory["stack_capacity"] = sheet["stack_capacity"]
     memory["stack_bandwidth"] = sheet["dram_bandwidth"] / stacks if stacks else 0.0
-    return as_float64(
+    given = Given(
+        node=sheet["node"],
+        tile_store=0.0,  # follows from the chip, below
+        generation=memory["generation"],
+        stack_capacity=memory["stack_capacity"],
+        stack_bandwidth=memory["stack_bandwidth"],
+    )
+    chip = as_float64(
         Chip(
             node=sheet["node"],
             voltage=style.reference_voltage,
@@ -316,9 +272,11 @@ def _bare_chip(info: ChipInfo) -> Chip:
                 model_volume=sheet.get("model_volume", 1.0),
             ),
             style=style,
+            given=given,
             anchor=zero_anchor(),
         )
     )
+    return chip.replace(given=chip.given.replace(tile_store=tile_store(chip)))
 
 
 def _compute(sheet: dict[str, Any]) -> Compute:
@@ -358,19 +316,6 @@ def _published(info: ChipInfo) -> Published:
     return record_from_values(Published, {**unknown, **known})
 
 
-def _checked_keys(
-    document: Document, known: tuple[str, ...], *, problems: Problems
-) -> dict[str, Any]:
-    for key in document.data:
-        if key not in known:
-            problems.unknown_key(key, list(known))
-    optional = {"title", "aliases", "note", "store", "published", "fit"}
-    wanted = [key for key in known if key not in optional]
-    missing = [key for key in wanted if key not in document.data]
-    problems.missing_keys("", missing)
-    return document.data
-
-
 def _check_kind(name: str, key: str, *, known: list[str], problems: Problems) -> None:
     if name and name not in known:
         close = nearest(name, known) or known
@@ -384,21 +329,3 @@ def _check_store(data: dict[str, Any], problems: Problems) -> None:
     if named != sized:
         lacking = "parameters.store_capacity" if named else "store"
         problems.add(lacking, "store and parameters.store_capacity go together.")
-
-
-def _section(
-    record_type: type[Record],
-    data: dict[str, Any],
-    *,
-    key: str,
-    problems: Problems,
-    optional: set[str],
-) -> dict[str, ValueInfo]:
-    infos = read_values(
-        record_type,
-        data.get(key) or {},
-        problems=problems,
-        prefix=key,
-        optional=optional,
-    )
-    return {f"{key}.{path}": info for path, info in infos.items()}

@@ -12,15 +12,13 @@ from typing import Any
 import numpy as np
 from ruamel.yaml import YAML
 
-from codesign.config.chips import chip_info, load_chip, load_stack, load_system
+from codesign.config.chips import chip_info, load_chip, load_system
 from codesign.config.drafting import with_draft
+from codesign.config.faults import design_faults
 from codesign.config.models import load_model
-from codesign.config.overrides import (
-    design_faults,
-    read_override,
-    split_assignment,
-)
+from codesign.config.overrides import read_override, split_assignment
 from codesign.config.records import build_record, read_values, record_from_values
+from codesign.config.stacks import load_stack
 from codesign.config.technology import load_technology
 from codesign.config.units import format_quantity, parse_quantity
 from codesign.config.yaml import Problems, problems_of, read_yaml

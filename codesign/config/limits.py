@@ -8,12 +8,9 @@ import re
 from dataclasses import dataclass, replace
 from functools import cache
 
-from codesign.config.overrides import (
-    FACTOR_AND_PATH,
-    nearest_paths,
-    unknown_parameter,
-)
+from codesign.config.overrides import nearest_paths, unknown_parameter
 from codesign.config.units import parse_quantity
+from codesign.config.variables import FACTOR_AND_PATH
 from codesign.config.yaml import Problems
 from codesign.core.errors import UnitError
 from codesign.core.paths import nearest, path_units

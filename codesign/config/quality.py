@@ -17,6 +17,7 @@ from codesign.config.records import ValueInfo, build_record, read_values
 from codesign.config.yaml import Problems, problems_of, read_yaml
 from codesign.core.checks import check_x64
 from codesign.core.errors import InputError
+from codesign.core.paths import path_units
 from codesign.core.record import Record
 from codesign.quality.constants import (
     Anchor,
@@ -58,6 +59,7 @@ SECTIONS: dict[str, type[Record]] = {
     "thinking": ThinkingConstants,
     "speculation": SpeculationConstants,
 }
+PREFIX = "quality."  # of the constants of the law among those of a study
 NORMAL, LOGNORMAL = "normal", "lognormal"
 SPREAD_FORM = "a spread needs low < high, and note: normal or lognormal."
 KEYS = ("laws", "law_spread", "surcharge_anchor", "mmlu", "methods", *SECTIONS)
@@ -185,6 +187,23 @@ def _read_file(path: Path | None) -> tuple[dict[str, Any], Problems]:
 def _read_anchor(data: dict[str, Any], problems: Problems) -> Anchor:
     given = data["surcharge_anchor"]
     return _section(Anchor, given, name="surcharge_anchor", problems=problems)
+
+
+def quality_values() -> dict[str, ValueInfo]:
+    """Value, spread and source of the constants of the law, by path in a study."""
+    document = read_yaml(presets_directory() / "quality" / "constants.yaml")
+    problems = problems_of(document)
+    data = inherit_sources(document.data)
+    known = path_units(QualityConstants)
+    found = {
+        f"{section}.{path}": info
+        for section, kind in SECTIONS.items()
+        for path, info in read_values(
+            kind, data[section], problems=problems, prefix=section
+        ).items()
+    }
+    problems.raise_if_any()
+    return {f"{PREFIX}{path}": info for path, info in found.items() if path in known}
 
 
 def inherit_sources(data: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ QUALITY = "quality."
 MOST_POINTS = 100_000_000
 MOST_HYPERCUBE = 4_000_000  # its strata are shuffled as a whole
 MOST_VALUES = 1_000_000
-_TABLES = ("technology.nodes.", "quality.laws.", "quality.mmlu.")
+_TABLES = ("technology.nodes.", "technology.hbm.", "quality.laws.", "quality.mmlu.")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from codesign.core.paths import nearest
 from codesign.core.quantities import (
     Bytes,
     BytesPerSecond,
+    Count,
     Factor,
     Fraction,
     JoulesPerByte,
@@ -33,6 +34,8 @@ TECHNOLOGY_FILES = {
     "arithmetic": "arithmetic",
     "sram": "sram",
     "link": "serdes",
+    "hbm": "hbm",
+    "dram": "dram",
     "fab": "fab",
     "datacenter": "datacenter",
 }
@@ -41,6 +44,7 @@ TECHNOLOGY_FILES = {
 class MemoryKind(Record):
     """Constants of one kind of off-chip memory; see ``Dram``."""
 
+    generation: Count
     stack_capacity: Bytes
     stack_bandwidth: BytesPerSecond
     device_energy: JoulesPerByte
@@ -48,6 +52,7 @@ class MemoryKind(Record):
     price: UsdPerByte
     phy_area: SquareMeters
     edge: Meters
+    overhang: Meters
     footprint: SquareMeters
     cooling_factor: Factor
 

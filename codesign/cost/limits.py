@@ -10,7 +10,8 @@ from codesign.core.record import Record
 from codesign.core.smooth import Sharpness
 from codesign.cost.money import usable_power
 from codesign.cost.residency import Memory
-from codesign.hardware.silicon import Silicon, power_density_limit
+from codesign.hardware.dram import height_ratio, speed_ratio
+from codesign.hardware.silicon import Silicon, power_density_limit, shoreline_share
 from codesign.hardware.store import needed_adc_bits
 from codesign.serving.design import Design
 
@@ -27,6 +28,8 @@ class Limits(Record):
     reticle: Ratio
     shoreline: Ratio
     dram_pins: Ratio
+    stack_height: Ratio
+    pin_speed: Ratio
     voltage: Ratio
     stack_area: Ratio
     adc_bits: Ratio
@@ -53,6 +56,7 @@ def limits(
     fab = design.technology.fab
     power = usable_power(design, sharpness=sharpness)
     pins = chip.dram.stacks * chip.dram.stack_bandwidth
+    stacked = jnp.where(chip.dram.stacks > 0, 1.0, 0.0)
     used_pins = jnp.where(chip.dram.stacks > 0, chip.dram.bandwidth, 1.0)
     used_chips = deployment.tensor_parallel * deployment.pipeline_parallel
     ranks = jnp.maximum(design.system.num_chips / deployment.pipeline_parallel, 1.0)
@@ -65,8 +69,10 @@ def limits(
         )
         - chip.anchor.power_density,
         reticle=jnp.log(built.die_area / fab.reticle_area),
-        shoreline=_ratio(built.edge_used, built.edge_available),
+        shoreline=_ratio(shoreline_share(built, sharpness=sharpness), 1.0),
         dram_pins=jnp.log(used_pins / jnp.where(chip.dram.stacks > 0, pins, 1.0)),
+        stack_height=_ratio(stacked * height_ratio(chip, design.technology), 1.0),
+        pin_speed=_ratio(stacked * speed_ratio(chip, design.technology), 1.0),
         voltage=jnp.log(chip.voltage / chip.style.max_voltage),
         stack_area=_ratio(chip.dram.stacks * chip.dram.footprint, built.area),
         adc_bits=_ratio(

@@ -12,6 +12,7 @@ from codesign.cost.precision import RowFormats
 from codesign.cost.residency import Memory
 from codesign.hardware.silicon import Silicon
 from codesign.hardware.store import num_inputs
+from codesign.hardware.tile import tile_edge
 from codesign.hardware.voltage import OperatingPoint
 from codesign.operators.phases import KINDS, Step
 from codesign.operators.table import Tiles, Work, kind_column, work
@@ -52,7 +53,7 @@ def traffic(
 
     dram = (1 - phi_w) weights + (1 - phi_kv) cache + (1 - phi_a) activations
     + extra;  resident = the other shares, less what a store serves, whose bytes
-    move only where it is read;  tile = macs b (2 / T)
+    move only where it is read;  tile = macs b (2 / T), T as in hardware/tile.py
 
     phi_a = min(1, S_a / (2 n d x 2 bytes)): input and output of one layer
 
@@ -91,7 +92,7 @@ def traffic(
         + kept * (done.activation_bytes + done.extra_bytes),
         store_bytes=(1 - cells) * stored * done.weight_bytes,
         in_place=cells * stored * kind_column(KINDS, "weight"),
-        tile_bytes=2 * done.macs * operand / chip.style.tile_cols,
+        tile_bytes=2 * done.macs * operand / tile_edge(chip, design.technology),
     )
 
 

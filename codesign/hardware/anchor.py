@@ -13,6 +13,7 @@ from codesign.hardware.chip import Anchor, Chip, Published
 from codesign.hardware.silicon import (
     Silicon,
     power_density_limit,
+    shoreline_share,
     silicon,
     sram_bandwidth_limit,
 )
@@ -54,7 +55,7 @@ def anchor_chip(chip: Chip, published: Published, *, technology: Technology) -> 
             published.static_power - sized.memory_power, sized.static_power
         ),
         sram_bandwidth=jnp.maximum(0.0, _residual(chip.sram.bandwidth, limit)),
-        shoreline=jnp.maximum(0.0, jnp.log(sized.edge_used / sized.edge_available)),
+        shoreline=jnp.maximum(0.0, jnp.log(shoreline_share(sized))),
         power_density=jnp.maximum(
             0.0, jnp.log(chip.tdp / sized.area / power_density_limit(chip, technology))
         ),

@@ -9,6 +9,7 @@ log-residuals between what the equations derive and what was published or measur
 from codesign.core.quantities import (
     Bits,
     Bytes,
+    BytesPerMac,
     BytesPerSecond,
     Count,
     Factor,
@@ -153,6 +154,10 @@ class Store(Record):
 class Dram(Record):
     """Off-chip memory: stacks (or channels) of one generation.
 
+    ``stack_capacity`` is the height of a stack and ``stack_bandwidth`` the rate its
+    pins are built for; ``bandwidth`` is what is run. ``generation`` is that of HBM, 3.5
+    for HBM3e, and 0 for other memory. Stacks stand in rows along the long edges of the
+    dies; a row is ``overhang`` longer than the edge where its interfaces are not.
     ``footprint`` is what a stack covers of the die below it, 0 beside the die;
     ``cooling_factor`` is the power density that a die may have with this memory
     over that of a die under its own cooler.
@@ -161,12 +166,14 @@ class Dram(Record):
     stacks: Count
     stack_capacity: Bytes
     stack_bandwidth: BytesPerSecond
+    generation: Count
     bandwidth: BytesPerSecond
     device_energy: JoulesPerByte
     standby_power: WattsPerByte
     price: UsdPerByte
     phy_area: SquareMeters
     edge: Meters
+    overhang: Meters
     footprint: SquareMeters
     cooling_factor: Factor
 
@@ -210,6 +217,20 @@ class Anchor(Record):
     power_density: Factor
 
 
+class Given(Record):
+    """Parameters of the chip from which a design descends, at which others hold.
+
+    The style's clock holds at its ``node``, the style's tile edge with its
+    ``tile_store``, energy and price of the kind of memory for its stack.
+    """
+
+    node: Meters
+    tile_store: BytesPerMac
+    generation: Count
+    stack_capacity: Bytes
+    stack_bandwidth: BytesPerSecond
+
+
 class Published(Record):
     """What is known of a given chip beside its parameters; NaN where unknown.
 
@@ -238,6 +259,7 @@ class Chip(Record):
     link: Link
     program: Program
     style: Style
+    given: Given
     anchor: Anchor
 
 

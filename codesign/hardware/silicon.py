@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from codesign.core.quantities import (
     Bytes,
     BytesPerSecond,
+    Count,
+    Factor,
     FlopPerSecond,
     Fraction,
     JoulesPerByte,
@@ -24,6 +26,13 @@ from codesign.core.quantities import (
 from codesign.core.record import Record
 from codesign.core.smooth import Sharpness, saturate, smooth_max, smooth_min
 from codesign.hardware.chip import Chip
+from codesign.hardware.dram import stack_energy, stack_price
+from codesign.hardware.shoreline import (
+    edge_available,
+    edge_used,
+    stack_edge,
+    stack_edge_available,
+)
 from codesign.hardware.store import (
     converter_energy,
     rewrite_power,
@@ -31,9 +40,10 @@ from codesign.hardware.store import (
     store_bandwidth,
     store_energy,
 )
+from codesign.hardware.tile import delivery_energy, tile_edge
 from codesign.technology.arithmetic import speed
 from codesign.technology.constants import Technology
-from codesign.technology.node import at_node
+from codesign.technology.node import at_node, clock_factor
 
 DIE_SHARPNESS = 64.0  # of the turn to one die per wafer
 
@@ -55,6 +65,7 @@ class Silicon(Record):
     dram_capacity: Bytes
     dram_bandwidth: BytesPerSecond
     sram_bandwidth: BytesPerSecond
+    tile_edge: Count
     dram_energy: JoulesPerByte
     path_energy: JoulesPerByte
     resident_energy: JoulesPerByte
@@ -71,6 +82,8 @@ class Silicon(Record):
     sram_area: SquareMeters
     store_area: SquareMeters
     phy_area: SquareMeters
+    stack_edge_used: Meters
+    stack_edge_available: Meters
     edge_used: Meters
     edge_available: Meters
     yield_fraction: Fraction
@@ -88,7 +101,7 @@ def silicon(
     the functions below, each times exp(residual) of the chip's anchor.
     """
     style, anchor = chip.style, chip.anchor
-    clock = chip_clock(chip)
+    clock = chip_clock(chip, technology)
     peak = 2 * chip.compute.macs * clock
     voltage_factor = (chip.voltage / technology.arithmetic.calibration_voltage) ** 2
     node_factor = at_node(
@@ -102,6 +115,7 @@ def silicon(
     limit = sram_bandwidth_limit(chip, technology, clock=clock) * jnp.exp(
         anchor.sram_bandwidth
     )
+    widened = jnp.exp(-anchor.shoreline)
     return Silicon(
         clock=clock,
         peak_compute=peak,
@@ -109,11 +123,12 @@ def silicon(
         mac_energy_16bit=technology.arithmetic.energy_16bit * mac_scale,
         mac_energy_8bit=technology.arithmetic.energy_8bit * mac_scale,
         mac_energy_4bit=technology.arithmetic.energy_4bit * mac_scale,
-        delivery_energy=style.delivery_energy * mac_scale,
+        delivery_energy=delivery_energy(chip, technology) * mac_scale,
         dram_capacity=chip.dram.stacks * chip.dram.stack_capacity,
         dram_bandwidth=chip.dram.bandwidth,
         sram_bandwidth=smooth_min(chip.sram.bandwidth, limit, sharpness=sharpness),
-        dram_energy=chip.dram.device_energy,
+        tile_edge=tile_edge(chip, technology),
+        dram_energy=stack_energy(chip, technology),
         path_energy=style.path_energy * voltage_factor,
         resident_energy=resident_energy(chip, technology, area=area) * voltage_factor,
         store_bandwidth=store_bandwidth(chip, technology, clock=clock),
@@ -124,7 +139,8 @@ def silicon(
         * static_power(chip, technology, area=area),
         active_power=style.active_power_density
         * area
-        * (chip.voltage / style.reference_voltage) ** 2,
+        * (chip.voltage / style.reference_voltage) ** 2
+        * _node_clock(chip, technology),
         memory_power=chip.dram.standby_power
         * chip.dram.stacks
         * chip.dram.stack_capacity
@@ -135,10 +151,10 @@ def silicon(
         sram_area=parts[1],
         phy_area=parts[2],
         store_area=parts[3],
-        edge_used=edge_used(chip, technology) * jnp.exp(-anchor.shoreline),
-        edge_available=2
-        * chip.dies
-        * jnp.sqrt(die_area * technology.fab.reticle_aspect),
+        stack_edge_used=stack_edge(chip) * widened,
+        stack_edge_available=stack_edge_available(chip, technology, die_area=die_area),
+        edge_used=edge_used(chip, technology) * widened,
+        edge_available=edge_available(chip, technology, die_area=die_area),
         yield_fraction=yielded,
         price=jnp.exp(anchor.price)
         * chip_price(chip, technology, area=area, yielded=yielded),
@@ -147,14 +163,20 @@ def silicon(
     )
 
 
-def chip_clock(chip: Chip) -> PerSecond:
-    """Clock at the operating voltage, f = f_ref g(V) / g(V_ref)."""
+def chip_clock(chip: Chip, technology: Technology) -> PerSecond:
+    """Clock at the operating voltage, f = f_ref (n_given / n)^x g(V) / g(V_ref)."""
     style = chip.style
     return (
         style.reference_clock
+        * _node_clock(chip, technology)
         * speed(chip.voltage, threshold=style.threshold_voltage)
         / speed(style.reference_voltage, threshold=style.threshold_voltage)
     )
+
+
+def _node_clock(chip: Chip, technology: Technology) -> Factor:
+    exponent = technology.arithmetic.clock_node_exponent
+    return clock_factor(chip.node, given=chip.given.node, exponent=exponent)
 
 
 def sram_bandwidth_limit(
@@ -252,10 +274,15 @@ def resident_energy(
     return bank + sram.wire_energy * distance + chip.style.local_path_energy
 
 
-def edge_used(chip: Chip, technology: Technology) -> Meters:
-    """Die edge taken by DRAM stacks and links."""
-    return (
-        chip.dram.stacks * chip.dram.edge + chip.link.bandwidth * technology.link.edge
+def shoreline_share(built: Silicon, *, sharpness: Sharpness = None) -> Fraction:
+    """Rows of stacks over the long edges, or all over the perimeter, if that is more.
+
+    Source: docs/theory/area.md.
+    """
+    return smooth_max(
+        built.stack_edge_used / built.stack_edge_available,
+        built.edge_used / built.edge_available,
+        sharpness=sharpness,
     )
 
 
@@ -302,7 +329,7 @@ def chip_price(
     wafer = at_node(technology.nodes, technology.nodes.wafer_price, node=chip.node)
     whole = smooth_max(jnp.maximum(gross, 0.0), 1.0, sharpness=DIE_SHARPNESS)
     dies = chip.dies * wafer / (whole * yielded)
-    memory = chip.dram.price * chip.dram.stacks * chip.dram.stack_capacity
+    memory = stack_price(chip, technology) * chip.dram.stacks * chip.dram.stack_capacity
     interposer = saturate(chip.dram.stacks) * (
         area * fab.interposer_area_factor
         + chip.dram.stacks * fab.interposer_area_per_stack

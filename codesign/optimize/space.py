@@ -10,7 +10,8 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from codesign.config.study import Study, Variable
+from codesign.config.question import Study
+from codesign.config.variables import Variable
 from codesign.core.paths import get_path
 from codesign.serving.design import Design, set_parameter
 

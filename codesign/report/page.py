@@ -57,6 +57,7 @@ from codesign.report.sources import (
     unsure_table,
     validity_table,
 )
+from codesign.report.support import support_table
 from codesign.report.tables import (
     Table,
     boundary_table,
@@ -131,6 +132,7 @@ def render_report(
         _list(assumptions(result, known)),
         table_html(validity_table(result)),
         table_html(spread_table(result, known)),
+        table_html(support_table(result, known)),
         *_chip_sources(result),
         table_html(provenance_table(result, known, timings=timings), heading="h2"),
         f"<h2>Run it again</h2>\n<pre>{escape(command)}</pre>",

@@ -11,15 +11,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from codesign.config.chips import (
-    NO_STORE,
-    ChipInfo,
-    StackInfo,
-    chip_info,
-    stack_info,
-)
+from codesign.config.chips import NO_STORE, ChipInfo, chip_info
 from codesign.config.design import locate
 from codesign.config.records import STATUSES, ValueInfo, unsure
+from codesign.config.stacks import StackInfo, stack_info
 from codesign.config.study import Study
 from codesign.config.technology import (
     link_values,
@@ -39,7 +34,10 @@ from codesign.report.texts import NONE, number, percent, quantity
 PACKAGES = ("codesign", "jax", "jaxlib", "flax", "optax", "numpy", "plotly")
 MOST_ROWS = 10
 ALWAYS_SHOWN = ("chip.style.min_voltage",)
-SHOWN_WITH_NODE = ("technology.arithmetic.static_node_exponent",)
+SHOWN_WITH_NODE = (
+    "technology.arithmetic.static_node_exponent",
+    "technology.arithmetic.clock_node_exponent",
+)
 IN_DATASHEET = (  # a chip states these itself, whatever its kind
     "chip.style.reference_clock",
     "chip.dram.stack_capacity",

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field
 
 from codesign.config.limits import metric_units
-from codesign.config.study import Variable
+from codesign.config.variables import Variable
 from codesign.core.paths import get_path
 from codesign.core.quantities import Unit
 from codesign.optimize.result import Result, Rung

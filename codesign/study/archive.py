@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from codesign.config.limits import Limit
-from codesign.config.study import Search, Study, Variable
+from codesign.config.question import Search, Study
 from codesign.config.sweep import Axis, Plan
+from codesign.config.variables import Variable
 from codesign.cost.record import Cost
 from codesign.optimize.result import Binding, Evidence, Result, Rung, Waterfall
 from codesign.optimize.space import GOVERNOR

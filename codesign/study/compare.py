@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from codesign.config.design import load_design
+from codesign.config.doubts import Doubts, study_doubts
 from codesign.core.checks import check_x64
 from codesign.core.compiler import cpu_options
 from codesign.core.errors import InputError, UnknownNameError
@@ -24,6 +25,7 @@ from codesign.cost.evaluate import evaluate
 from codesign.cost.record import Cost
 from codesign.optimize.result import Result
 from codesign.serving.design import Design
+from codesign.study.runs import MANIFEST, read_json
 from codesign.study.worker import settled_cost
 
 Comparable = Design | Result | str | Path
@@ -63,6 +65,8 @@ class Comparison:
     ``variables`` and ``metrics`` are those that differ; ``components`` share
     the energy per token. ``why`` has ln(after / before) of the metric ``of``
     due to each variable or group of them; its values add up to ``total``.
+    ``unsure`` has the values of both chips that were announced, recalled or assumed;
+    None where a design names no chip.
     """
 
     of: str
@@ -70,6 +74,7 @@ class Comparison:
     metrics: tuple[Change, ...]
     components: tuple[Change, ...]
     why: dict[str, float]
+    unsure: tuple[Doubts | None, Doubts | None] = (None, None)
 
     @property
     def total(self) -> float:
@@ -126,6 +131,7 @@ def compare(
             if c.name.startswith(COMPONENTS)
         ),
         why=_shares(first, last, of=of),
+        unsure=(doubts_of(before), doubts_of(after)),
     )
 
 
@@ -144,6 +150,16 @@ def design_of(given: Comparable) -> Design:
     if not file.is_file():
         raise InputError(f"{path}: holds no best.yaml; name a run or a design file.")
     return load_design(file)
+
+
+def doubts_of(given: Comparable) -> Doubts | None:
+    """Doubtful values behind a result or a run's folder; None of a bare design."""
+    if isinstance(given, Design):
+        return None
+    if isinstance(given, Result):
+        return study_doubts(given.study)
+    manifest = Path(given) / MANIFEST
+    return read_json(manifest).get("unsure") if manifest.is_file() else None
 
 
 def _changes(before: Any, after: Any, *, kind: Any) -> tuple[Change, ...]:
@@ -252,4 +268,5 @@ def comparison_to_dict(found: Comparison) -> Mapping[str, Any]:
         "variables": plain(found.variables),
         "metrics": plain(found.metrics),
         "components": plain(found.components),
+        "unsure": dict(zip(("before", "after"), found.unsure, strict=True)),
     }

@@ -24,11 +24,13 @@ import socket
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
 from codesign.config.design import save_design
-from codesign.config.study import resolved_study
+from codesign.config.doubts import study_doubts
+from codesign.config.resolved import resolved_study
 from codesign.core.errors import InputError
 from codesign.study.job import (
     Job,
@@ -68,11 +70,16 @@ class Run:
         )
 
     def about(self) -> dict[str, Any]:
-        """Inputs and versions that every export carries."""
+        """Inputs, doubtful ones among them, and versions that every export carries."""
+        return self._about
+
+    @cached_property
+    def _about(self) -> dict[str, Any]:
         return {
             "study": self.job.study.name,
             "minimize": self.job.study.minimize,
             "inputs": finite_or_none(to_plain(self.job.study.baseline)),
+            "unsure": finite_or_none(study_doubts(self.job.study)),
             "versions": self.identity["versions"],
         }
 
@@ -243,6 +250,7 @@ def _fill(
         "shard_size": job.shard_size,
         "seed": job.plan.seed,
         "fingerprint": run.fingerprint,
+        "unsure": run.about()["unsure"],
         "units": job.units(),
         "argv": public_argv(argv),
         "versions": {**run.identity["versions"], **(versions or {})},

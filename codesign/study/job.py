@@ -17,7 +17,7 @@ import jax
 
 from codesign.config.catalogue import presets_directory
 from codesign.config.limits import metric_units
-from codesign.config.study import OBJECTIVE, Study
+from codesign.config.question import OBJECTIVE, Study
 from codesign.config.sweep import LIMITS, QUALITY, Plan
 from codesign.core.errors import BoundsError, InputError, UnknownNameError
 from codesign.core.paths import nearest
@@ -217,7 +217,13 @@ def fingerprint(known: Mapping[str, Any]) -> str:
 def numeric_versions() -> dict[str, str]:
     """Versions of what computes the numbers; for this package its very code."""
     found = {name: _version(name) for name in PACKAGES}
-    return {**found, "code": code_digest(), "backend": jax.default_backend()}
+    devices = str(jax.local_device_count())
+    return {
+        **found,
+        "code": code_digest(),
+        "backend": jax.default_backend(),
+        "devices": devices,
+    }
 
 
 def _version(name: str) -> str:

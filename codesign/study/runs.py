@@ -24,7 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from codesign.config.design import locate, save_design
-from codesign.config.study import Study, resolved_study
+from codesign.config.doubts import study_doubts
+from codesign.config.question import Study
+from codesign.config.resolved import resolved_study
 from codesign.config.units import format_quantity
 from codesign.core.errors import InputError
 from codesign.core.quantities import Unit
@@ -204,6 +206,7 @@ def _manifest(result: Result, text: str) -> dict[str, Any]:
         "feasible": result.feasible,
         "minimize": study.minimize,
         "objective": {rung.name: rung.objective for rung in result.rungs},
+        "unsure": study_doubts(study),
         "seed": study.search.seed,
         "starts": study.search.starts,
         "duration": format_quantity(result.seconds, Unit("s")),

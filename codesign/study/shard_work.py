@@ -26,11 +26,12 @@ MOST_TRIES = 3  # of a shard whose worker dies
 
 @dataclass(frozen=True)
 class Done:
-    """A shard that is on the disk, and how long it took."""
+    """A shard that is on the disk, how long it took, and which process took it."""
 
     index: int
     rows: int
     seconds: float
+    process: int
 
 
 def compute_shard(run: Run, index: int, *, worker: Worker) -> Done:
@@ -45,8 +46,12 @@ def compute_shard(run: Run, index: int, *, worker: Worker) -> Done:
         units=run.job.units(),
         about=run.about(),
     )
-    rows = len(columns["point"])
-    return Done(index=index, rows=rows, seconds=time.perf_counter() - clock)
+    return Done(
+        index=index,
+        rows=len(columns["point"]),
+        seconds=time.perf_counter() - clock,
+        process=os.getpid(),
+    )
 
 
 @lru_cache(maxsize=1)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from codesign.config.doubts import study_doubts
 from codesign.config.study import Study
 from codesign.config.sweep import Plan, build_plan
 from codesign.core.checks import check_x64
@@ -93,4 +94,5 @@ def _in_memory(job: Job) -> Table:
         units=job.units(),
         inputs=finite_or_none(to_plain(job.study.baseline)),
         versions=numeric_versions(),
+        unsure=study_doubts(job.study),
     )

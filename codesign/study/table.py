@@ -16,6 +16,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from codesign.config.doubts import Doubts, doubts_text
 from codesign.core.errors import InputError, UnknownNameError
 from codesign.core.paths import nearest, path_units
 from codesign.core.quantities import Unit
@@ -34,9 +35,10 @@ class Table:
     """Columns of equal length; ``table["power"]`` is a NumPy array.
 
     ``units`` has the SI unit of each column, ``inputs`` every parameter that
-    does not change, ``versions`` what computed the numbers; ``folder`` is where
-    a run keeps its rows, if it does. ``read`` gives whole columns, ``part_of``
-    the columns that hold a row, with its place in them.
+    does not change, ``unsure`` the values of the chip that were announced, recalled
+    or assumed (None where no chip is named), ``versions`` what computed the numbers;
+    ``folder`` is where a run keeps its rows, if it does. ``read`` gives whole columns,
+    ``part_of`` the columns that hold a row, with its place in them.
     """
 
     units: dict[str, str]
@@ -45,6 +47,7 @@ class Table:
     read: Callable[[Sequence[str]], Columns] = field(repr=False)
     part_of: Callable[[int], tuple[Columns, int]] = field(repr=False)
     folder: Path | None = None
+    unsure: Doubts | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -81,6 +84,7 @@ class Table:
         frame.attrs = {
             "units": self.units,
             "inputs": self.inputs,
+            "unsure": self.unsure,
             "versions": self.versions,
         }
         return frame
@@ -129,6 +133,7 @@ def memory_table(
     units: Mapping[str, str],
     inputs: Mapping[str, Any],
     versions: Mapping[str, str],
+    unsure: Doubts | None = None,
 ) -> Table:
     """A table of columns at hand."""
     kept = dict(columns)
@@ -136,6 +141,7 @@ def memory_table(
         units=dict(units),
         inputs=dict(inputs),
         versions=dict(versions),
+        unsure=unsure,
         read=lambda names: {name: kept[name] for name in names},
         part_of=lambda place: (kept, place),
     )
@@ -151,6 +157,7 @@ def folder_table(run: Run) -> Table:
         read=lambda names: _read_columns(run, names),
         part_of=lambda place: _read_part(run, place),
         folder=run.folder,
+        unsure=about["unsure"],
     )
 
 
@@ -196,6 +203,7 @@ def _csv(table: Table, path: Path) -> None:
         for path, value in flat_values(table.inputs).items()
         if path not in columns
     }
+    constant["unsure"] = doubts_text(table.unsure)
     constant |= {f"version of {k}": v for k, v in table.versions.items()}
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -236,4 +244,5 @@ def _text(text: str) -> str:
 
 
 def _notes(table: Table) -> dict[str, Any]:
-    return {"units": table.units, "inputs": table.inputs, "versions": table.versions}
+    names = ("units", "inputs", "unsure", "versions")
+    return {name: getattr(table, name) for name in names}

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from codesign.config.catalogue import presets_directory
-from codesign.config.chips import chip_info, stack_info
+from codesign.config.chips import chip_info
 from codesign.config.design import locate
-from codesign.config.quality import SECTIONS, inherit_sources, load_quality_constants
-from codesign.config.records import ValueInfo, read_values
+from codesign.config.quality import load_quality_constants, quality_values
+from codesign.config.records import ValueInfo
+from codesign.config.stacks import stack_info
 from codesign.config.study import Study
 from codesign.config.sweep import QUALITY, Axis, Plan
 from codesign.config.technology import (
@@ -25,10 +25,8 @@ from codesign.config.technology import (
     style_values,
     technology_values,
 )
-from codesign.config.yaml import problems_of, read_yaml
 from codesign.core.errors import InputError, UnknownNameError
 from codesign.core.paths import get_path, path_units
-from codesign.quality.constants import QualityConstants
 from codesign.serving.design import Design
 from codesign.study.drive import Progress, silent
 from codesign.study.job import study_of
@@ -146,7 +144,7 @@ def constants_of(
     if group == "chip":
         return dict(_chip_constants(_name(study, group, named=named)))
     if group == "quality":
-        return _quality_constants()
+        return quality_values()
     raise UnknownNameError(
         f'no group of constants is called "{group}". Allowed: {", ".join(GROUPS)}.'
     )
@@ -224,22 +222,6 @@ def _chip_constants(name: str | Path) -> Iterator[tuple[str, ValueInfo]]:
             whole = f"{place}.{path}"
             if whole in known and path not in sheet:
                 yield whole, value
-
-
-def _quality_constants() -> dict[str, ValueInfo]:
-    document = read_yaml(presets_directory() / "quality" / "constants.yaml")
-    problems = problems_of(document)
-    data = inherit_sources(document.data)
-    known = path_units(QualityConstants)
-    found = {
-        f"{section}.{path}": info
-        for section, kind in SECTIONS.items()
-        for path, info in read_values(
-            kind, data[section], problems=problems, prefix=section
-        ).items()
-    }
-    problems.raise_if_any()
-    return {f"{QUALITY}{p}": info for p, info in found.items() if p in known}
 
 
 def _correlation(a: Any, b: Any) -> float:

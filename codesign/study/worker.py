@@ -12,10 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
+from codesign.config.faults import legal_points
 from codesign.config.limits import Limit
-from codesign.config.overrides import legal_points
 from codesign.config.study import Study
 from codesign.config.sweep import LIMITS, QUALITY
 from codesign.core.checks import check_x64
@@ -100,7 +101,7 @@ class Worker:
         def compute(values: Floats, legal: NDArray[np.bool_]) -> Columns:
             found = [
                 function(group, study.baseline, yardstick=yardstick)
-                for group in _groups(values)
+                for group in device_groups(values)
             ]
             done = np.concatenate(jax.device_get(found))[: len(values)]
             done = np.where(legal[:, None], done, np.nan)
@@ -274,8 +275,25 @@ def _with_limit(study: Study, path: str, *, value: float) -> Study:
     return replace(study, limits=tuple(moved(limit) for limit in study.limits))
 
 
-def _groups(values: Floats) -> list[Floats]:
-    """Rows cut into groups of equal size, the last one filled up."""
+def device_groups(values: Floats) -> list[Any]:
+    """Rows cut into groups of equal size, the last one filled up.
+
+    On a host with several devices a group holds as many lanes for each of them and is
+    laid out over all: one program, each device its share of the lanes. Numbers then
+    differ in the last bits, so the number of devices belongs to a run's identity.
+    """
+    layout = device_layout()
+    lanes = LANES * (layout.num_devices if layout else 1)
     count = len(values)
-    index = np.minimum(np.arange(-(-count // LANES) * LANES), count - 1)
-    return list(values[index].reshape(-1, LANES, values.shape[1]))
+    index = np.minimum(np.arange(-(-count // lanes) * lanes), count - 1)
+    groups = list(values[index].reshape(-1, lanes, values.shape[1]))
+    return [jax.device_put(group, layout) for group in groups] if layout else groups
+
+
+@lru_cache(maxsize=1)
+def device_layout() -> NamedSharding | None:
+    """One share of the rows for each device of this process; None of a single one."""
+    devices = np.array(jax.local_devices())
+    if len(devices) == 1:
+        return None
+    return NamedSharding(Mesh(devices, ("lane",)), PartitionSpec("lane"))

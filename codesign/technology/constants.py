@@ -5,6 +5,9 @@ leaf may carry a lane axis, so draws and sweeps of technology never recompile.
 """
 
 from codesign.core.quantities import (
+    Bytes,
+    BytesPerMac,
+    BytesPerSecond,
     Count,
     Factor,
     Fraction,
@@ -61,7 +64,9 @@ class Arithmetic(Record):
 
     ``kernel_efficiency`` is the share of the clock-limited peak that a large
     16-bit GEMM reaches when power does not limit it. Static power per area grows
-    with 1 / node to the power of ``static_node_exponent``.
+    with 1 / node to the power of ``static_node_exponent``, the clock of one design
+    with that of ``clock_node_exponent``. ``register_capacity`` is what a MAC holds of
+    operands and sums without any SRAM.
     """
 
     energy_16bit: JoulesPerMac
@@ -73,10 +78,15 @@ class Arithmetic(Record):
     calibration_voltage: Volts
     kernel_efficiency: Fraction
     static_node_exponent: Factor
+    clock_node_exponent: Factor
+    register_capacity: BytesPerMac
 
 
 class SramTechnology(Record):
-    """On-chip memory at N7; bandwidths are bytes per clock and byte of capacity."""
+    """On-chip memory at N7; bandwidths are bytes per clock and byte of capacity.
+
+    ``tile_energy`` is what one bit costs that a MAC reads from the store of its tile.
+    """
 
     bulk_area: SquareMetersPerByte
     fast_area: SquareMetersPerByte
@@ -87,6 +97,7 @@ class SramTechnology(Record):
     bandwidth_fraction: Fraction
     fast_bandwidth_fraction: Fraction
     wire_energy: JoulesPerByteMeter
+    tile_energy: JoulesPerMac
 
 
 class LinkTechnology(Record):
@@ -96,6 +107,35 @@ class LinkTechnology(Record):
     edge: MeterSecondsPerByte
     standby_energy: JoulesPerByte
     standby_fraction: Fraction
+
+
+class HbmTable(Record):
+    """Generations of stacked DRAM, ascending; each column has one entry for each.
+
+    ``stack_bandwidth`` is as run in products, ``max_bandwidth`` the fastest of them
+    or the standard's; ``price_factor`` compares prices of one date.
+    """
+
+    generation: Count
+    layer_capacity: Bytes
+    stack_bandwidth: BytesPerSecond
+    max_bandwidth: BytesPerSecond
+    energy_factor: Factor
+    price_factor: Factor
+
+
+class DramTechnology(Record):
+    """What a stack costs beyond the one that a kind of memory describes.
+
+    ``io_fraction`` is the share of the energy of a bit that grows with the rate of a
+    pin; price per byte grows with the height and the rate of a stack to the power of
+    their exponents.
+    """
+
+    io_fraction: Fraction
+    height_exponent: Factor
+    speed_exponent: Factor
+    max_layers: Count
 
 
 class Fab(Record):
@@ -150,5 +190,7 @@ class Technology(Record):
     arithmetic: Arithmetic
     sram: SramTechnology
     link: LinkTechnology
+    hbm: HbmTable
+    dram: DramTechnology
     fab: Fab
     datacenter: Datacenter

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from codesign.calibrate.intervals import stack_intervals
-from codesign.config.chips import load_stack
+from codesign.config.stacks import load_stack
 from tests.app.runner import invoke
 from tests.calibrate.test_fit import TRUE, made
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import codesign
-from codesign.config.chips import chip_info, load_chip, load_stack
+from codesign.config.chips import chip_info, load_chip
+from codesign.config.stacks import load_stack
 from codesign.measure.power import PowerMeter
 from tests.app.runner import answer, invoke
 

@@ -16,8 +16,9 @@ from codesign.calibrate.kernels import (
     power_score,
     predict_kernels,
 )
-from codesign.config.chips import load_chip, load_stack
+from codesign.config.chips import load_chip
 from codesign.config.kernels import KernelRow, read_kernels
+from codesign.config.stacks import load_stack
 from codesign.core.errors import InputError
 from tests.app.runner import invoke
 

@@ -6,13 +6,8 @@ import pytest
 from jax import Array
 
 from codesign.config.catalogue import find_preset, list_aliases, list_presets
-from codesign.config.chips import (
-    chip_info,
-    load_chip,
-    load_published,
-    load_stack,
-    load_system,
-)
+from codesign.config.chips import chip_info, load_chip, load_published, load_system
+from codesign.config.stacks import load_stack
 from codesign.config.technology import load_technology
 from codesign.core.errors import BoundsError, InputError, UnknownNameError
 from codesign.core.quantities import unit_of

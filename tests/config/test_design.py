@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from codesign.config.catalogue import list_presets
-from codesign.config.chips import load_chip, load_stack, load_system
+from codesign.config.chips import load_chip, load_system
 from codesign.config.design import (
     build_design,
     check_design,
@@ -18,6 +18,7 @@ from codesign.config.design import (
 )
 from codesign.config.models import load_model
 from codesign.config.overrides import apply_overrides
+from codesign.config.stacks import load_stack
 from codesign.core.errors import InputError, UnitError, UnknownKeyError
 from codesign.core.paths import get_path, path_units, set_path
 from codesign.core.quantities import Unit

@@ -7,7 +7,8 @@ import pytest
 
 from codesign.config.design import build_design, load_design, save_design
 from codesign.config.drafting import GUESSES
-from codesign.config.study import load_study, resolved_study
+from codesign.config.resolved import resolved_study
+from codesign.config.study import load_study
 from codesign.core.errors import InputError
 from codesign.serving.design import Design
 from codesign.study.plain import from_plain, to_plain

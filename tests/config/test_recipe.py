@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from codesign.config.models import load_model
+from codesign.config.question import Study
 from codesign.config.recipe import ROUNDED, Recipe
-from codesign.config.study import Study, load_study, resolved_study
+from codesign.config.resolved import resolved_study
+from codesign.config.study import load_study
 from codesign.core.errors import InputError
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "huggingface"

@@ -5,14 +5,10 @@ from typing import Any
 import pytest
 
 from codesign.config.limits import Limit, metric_units
-from codesign.config.study import (
-    Search,
-    Study,
-    Variable,
-    init_study_text,
-    load_study,
-    resolved_study,
-)
+from codesign.config.question import Search, Study
+from codesign.config.resolved import resolved_study
+from codesign.config.study import init_study_text, load_study
+from codesign.config.variables import Variable
 from codesign.core.errors import InputError, UnknownNameError
 from codesign.core.paths import get_path
 from tests.helpers import assert_trees_close

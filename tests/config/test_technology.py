@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 
 from codesign.config.catalogue import list_presets
-from codesign.config.chips import chip_info, stack_info
+from codesign.config.chips import chip_info
 from codesign.config.records import ValueInfo
+from codesign.config.stacks import stack_info
 from codesign.config.technology import (
     link_values,
     list_kinds,

@@ -94,15 +94,31 @@ def test_two_dies_of_half_the_area_yield_better(chip: Chip, technology: Technolo
     assert float(halves.area - whole.area) == pytest.approx(interface)
     assert float(halves.yield_fraction) > float(whole.yield_fraction)
     assert float(halves.price) < float(whole.price)
-    assert float(halves.edge_available) == pytest.approx(
-        np.sqrt(2 * float(halves.area / whole.area)) * float(whole.edge_available)
+    overhang = 2 * float(chip.dram.overhang)
+    long = [float(b.stack_edge_available) for b in (whole, halves)]
+    assert long[1] - 2 * overhang == pytest.approx(
+        np.sqrt(2 * float(halves.area / whole.area)) * (long[0] - overhang)
     )
 
 
 def test_peak_rate_and_clock_of_an_h100(chip: Chip, technology: Technology):
     built = silicon(chip, technology)
     assert float(built.peak_compute) == pytest.approx(989e12)
-    assert float(chip_clock(chip)) == pytest.approx(1.83e9)
+    assert float(chip_clock(chip, technology)) == pytest.approx(1.83e9)
+
+
+def test_clock_follows_the_root_of_the_node(chip: Chip, technology: Technology):
+    """An H100 at 7 nm would run 1.38 GHz, near the 1.41 of the A100 that was built."""
+    old = changed(chip, node=7e-9)
+    expected = 1.83e9 * (4 / 7) ** 0.5
+    assert float(chip_clock(old, technology)) == pytest.approx(expected)
+    assert expected == pytest.approx(1.41e9, rel=0.03)
+    slow, fast = silicon(old, technology), silicon(chip, technology)
+    assert float(slow.peak_compute / fast.peak_compute) == pytest.approx(
+        expected / 1.83e9
+    )
+    watts = [float(b.active_power / b.area) for b in (slow, fast)]
+    assert watts[0] / watts[1] == pytest.approx(expected / 1.83e9)
 
 
 def test_energy_and_clock_follow_the_voltage(chip: Chip, technology: Technology):

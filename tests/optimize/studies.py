@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from codesign.config.study import Study, load_study
+from codesign.config.question import Study
+from codesign.config.study import load_study
 from codesign.optimize.ladder import Climber
 from codesign.optimize.problem import Theta
 from codesign.optimize.result import Rung

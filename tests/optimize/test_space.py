@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from codesign.config.overrides import Variable
 from codesign.config.study import Study
+from codesign.config.variables import Variable
 from codesign.cost.evaluate import evaluate
 from codesign.optimize.space import GOVERNOR, Space, build_space, place
 from tests.helpers import assert_trees_close

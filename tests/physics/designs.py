@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from codesign.config.chips import chip_info, load_chip, load_stack, load_system
+from codesign.config.chips import chip_info, load_chip, load_system
 from codesign.config.design import build_design
 from codesign.config.models import load_model
 from codesign.config.quality import load_quality_constants
+from codesign.config.stacks import load_stack
 from codesign.config.study import load_study
 from codesign.config.technology import load_technology
 from codesign.core.compiler import cpu_options
@@ -56,6 +57,10 @@ EXTRA = {
     "deployment.prefill_voltage": (0.3, 0.95),
     "chip.voltage": (0.65, 0.95),
     "chip.node": (3e-9, 16e-9),
+    "chip.sram.fast_fraction": (0.05, 0.9),
+    "chip.dram.stack_capacity": (8e9, 64e9),
+    "chip.dram.stack_bandwidth": (4e11, 3e12),
+    "chip.dram.generation": (2.5, 4.0),
 }
 """Parameters that a joint study has or may have beside its ``free`` section."""
 

@@ -34,12 +34,23 @@ from codesign.cost.money import (
 from codesign.cost.residency import resident_share
 from codesign.hardware.anchor import anchor_chip
 from codesign.hardware.chip import Chip, Published, System
+from codesign.hardware.dram import (
+    height_ratio,
+    speed_ratio,
+    stack_energy,
+    stack_price,
+)
+from codesign.hardware.shoreline import (
+    edge_available,
+    edge_used,
+    stack_edge,
+    stack_edge_available,
+)
 from codesign.hardware.silicon import (
     chip_carbon,
     chip_clock,
     chip_price,
     die_yield,
-    edge_used,
     model_price,
     power_density_limit,
     resident_energy,
@@ -47,6 +58,7 @@ from codesign.hardware.silicon import (
     static_power,
 )
 from codesign.hardware.store import converter_energy, rewrite_power, store_area
+from codesign.hardware.tile import delivery_energy, tile_edge, tile_store
 from codesign.hardware.voltage import operating_point
 from codesign.model.parameters import count_parameters
 from codesign.operators.phases import operator_table
@@ -270,6 +282,15 @@ def test_parts_of_the_chip_follow_their_units(chip: Chip, technology: Technology
         static_power: area,
         resident_energy: area,
         edge_used: {},
+        edge_available: {"die_area": 814e-6},
+        stack_edge_available: {"die_area": 814e-6},
+        stack_energy: {},
+        stack_price: {},
+        height_ratio: {},
+        speed_ratio: {},
+        tile_edge: {},
+        delivery_energy: {},
+        chip_clock: {},
         die_yield: {"die_area": 814e-6},
         chip_price: {**area, "yielded": 0.8},
         chip_carbon: {**area, "yielded": 0.8},
@@ -282,7 +303,8 @@ def test_parts_of_the_chip_follow_their_units(chip: Chip, technology: Technology
     for function in (store_area, model_price, power_density_limit):
         both = {**cells, "technology": technology}
         assert_follows_units(function, both, factors=factors)
-    assert_follows_units(chip_clock, {"chip": chip}, factors=factors)
+    for function in (stack_edge, tile_store):
+        assert_follows_units(function, {"chip": chip}, factors=factors)
     assert_follows_units(operating_point, {"chip": chip, "drive": 0.7}, factors=factors)
     assert_follows_units(operating_point, {"chip": chip, "drive": 0.3}, factors=factors)
 

@@ -7,7 +7,7 @@ import pytest
 from jax import Array
 
 from codesign.config.catalogue import list_presets
-from codesign.config.chips import load_stack
+from codesign.config.stacks import load_stack
 from codesign.core.compiler import cpu_options
 from codesign.core.paths import get_path
 from codesign.cost.evaluate import evaluate

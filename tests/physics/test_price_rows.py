@@ -43,8 +43,20 @@ LEVERS = (
         3.0,
         chip="tpu-v4",
         fixed={"chip__sram__bandwidth": 1e18, **FREE_POWER},
-        better={"chip.sram_bandwidth": 1},
+        better={"chip.sram_bandwidth": 1, "chip.tile_edge": 1},
         worse={"chip.area": 1, "chip.price": 1},
+    ),
+    lever(
+        "chip.sram.fast_fraction",
+        0.15,
+        fixed=FREE_POWER,
+        given={"prompt_length": 4096.0},
+        better={"chip.area": -1, "chip.price": -1},
+        worse={
+            "chip.tile_edge": -1,
+            "chip.delivery_energy": 1,
+            "time_to_first_token": 1,
+        },
     ),
     lever(
         "chip.sram.capacity",
@@ -130,6 +142,36 @@ LEVERS = (
         },
     ),
     lever(
+        "chip.dram.stack_capacity",
+        1.5,
+        better={"max_batch": 1, "limits.memory": -1},
+        worse={
+            "chip.price": 1,
+            "chip.memory_power": 1,
+            "limits.stack_height": 1,
+        },
+    ),
+    lever(
+        "chip.dram.stack_bandwidth",
+        1.2,
+        better={"limits.dram_pins": -1},
+        worse={
+            "chip.price": 1,
+            "breakdown.energy.dram": 1,
+            "limits.pin_speed": 1,
+        },
+    ),
+    lever(
+        "chip.dram.generation",
+        4 / 3,
+        better={
+            "breakdown.energy.dram": -1,
+            "limits.stack_height": -1,
+            "limits.pin_speed": -1,
+        },
+        worse={"chip.price": 1},
+    ),
+    lever(
         "chip.dram.bandwidth",
         1.5,
         fixed=FREE_POWER,
@@ -180,8 +222,17 @@ LEVERS = (
         "chip.node",
         0.5,
         fixed=FREE_POWER,
-        better={"chip.area": -1, "chip.mac_energy_16bit": -1},
-        worse={"static density": 1, "chip.carbon density": 1},
+        better={
+            "chip.area": -1,
+            "chip.mac_energy_16bit": -1,
+            "chip.clock": 1,
+            "time_to_first_token": -1,
+        },
+        worse={
+            "static density": 1,
+            "active density": 1,
+            "chip.carbon density": 1,
+        },
     ),
     lever(
         "request.prefix_hit_fraction",
@@ -218,6 +269,8 @@ ONE_SIDED = {
 def metric(found: Cost, name: str) -> float:
     if name == "static density":
         return float(found.chip.static_power / found.chip.area)
+    if name == "active density":
+        return float(found.chip.active_power / found.chip.area)
     if name == "chip.carbon density":
         return float(found.chip.carbon / found.chip.area)
     return float(get_path(found, name))
@@ -233,7 +286,9 @@ def designs(row: Lever) -> tuple[Design, Design]:
     return before, with_values(before, **{name: moved})
 
 
-@pytest.mark.parametrize("row", LEVERS, ids=[row.path for row in LEVERS])
+@pytest.mark.parametrize(
+    "row", LEVERS, ids=[f"{i} {r.path}" for i, r in enumerate(LEVERS)]
+)
 def test_lever_buys_and_costs(row: Lever):
     before, after = (evaluate(design) for design in designs(row))
     assert bool(row.better and row.worse) != (row.path in ONE_SIDED)

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from codesign.config.faults import design_faults
 from codesign.config.models import load_model
-from codesign.config.overrides import design_faults
 from codesign.config.quality import load_quality_constants
 from codesign.config.recipe import Recipe
 from codesign.config.study import load_study

@@ -74,8 +74,22 @@ def test_counts_of_stacks(silicon: ModuleType, technology: Technology):
     assert len(rows) >= 20
     for row in rows:
         assert row.derived == pytest.approx(row.published), row.name
-    over = {row.name for row in rows if row.edge_share > 1}
-    assert over == {"gaudi2", "gaudi3", "h200-sxm", "maia-200"}
+    assert {row.name for row in rows if not row.fits} == set()
+
+
+def test_clock_follows_the_node(silicon: ModuleType, technology: Technology):
+    """The shipped exponent is the one that the families of chips give."""
+    page = sys.modules[silicon.clock_page.__module__]
+    rows = [(family, node, clock) for family, _, node, clock in page.published()]
+    slope, error = page.exponent(rows)
+    shipped = float(technology.arithmetic.clock_node_exponent)
+    assert slope == pytest.approx(shipped, abs=0.01)
+    assert 0.05 < error < 0.2
+    by_node, flat = (
+        np.mean([abs(np.log(r.predicted / r.clock)) for r in page.clocks()]),
+        page.error_without_node(page.clocks()),
+    )
+    assert by_node < 0.7 * flat
 
 
 def test_speed_of_one_user_from_one_latency(users: ModuleType):

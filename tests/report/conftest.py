@@ -9,7 +9,8 @@ from codesign.config.design import build_design
 from codesign.config.limits import Limit
 from codesign.config.overrides import apply_overrides
 from codesign.config.quality import load_quality_constants
-from codesign.config.study import Search, Study, Variable
+from codesign.config.question import Search, Study
+from codesign.config.variables import Variable
 from codesign.core.paths import get_path
 from codesign.cost.evaluate import evaluate
 from codesign.optimize.result import Binding, Evidence, Result, Rung

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from codesign.config.catalogue import list_presets
-from codesign.config.chips import load_stack
+from codesign.config.stacks import load_stack
 from codesign.serving.load import (
     Load,
     decode_step,

@@ -1,9 +1,9 @@
-"""A design, a plan of 100 points in 10 shards, and a job that takes no compilation."""
+"""The design of the theory pages, a plan of 100 points, a job without compilation."""
 
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -63,14 +63,19 @@ def assert_same_columns(found: Columns, expected: Columns):
         assert np.array_equal(found[name], column, equal_nan=equal_nan), name
 
 
-def python(code: str, *arguments: object, **more: Any) -> subprocess.Popen[str]:
+def python(
+    code: str,
+    *arguments: object,
+    settings: Mapping[str, str] | None = None,
+    **more: Any,
+) -> subprocess.Popen[str]:
     """Another interpreter that computes the same bits as this one."""
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, **worker_settings()},
+        env={**os.environ, **worker_settings(), **(settings or {})},
         **more,
     )
 

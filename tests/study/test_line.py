@@ -1,6 +1,5 @@
 import pytest
 
-from codesign.config.design import build_design
 from codesign.core.errors import BoundsError, InputError, UnitError, UnknownKeyError
 from codesign.cost.evaluate import evaluate
 from codesign.serving.design import Design
@@ -11,19 +10,12 @@ from codesign.study.line import (
     sweep_line,
     violated_limits,
 )
+from tests.study import jobs
 
 
 @pytest.fixture(scope="module")
 def design() -> Design:
-    return build_design(
-        chip="h100-sxm",
-        num_chips=8,
-        model="llama-3-70b",
-        tensor_parallel=8,
-        batch=64,
-        prompt_length=1024,
-        output_length=256,
-    )
+    return jobs.design()
 
 
 def test_line_is_evaluate_at_each_value(design: Design):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from codesign.config.quality import load_quality_constants
-from codesign.config.study import Study, load_study
+from codesign.config.question import Study
+from codesign.config.study import load_study
 from codesign.core.errors import InputError
 from codesign.core.paths import get_path
 from codesign.core.record import as_float64

@@ -184,7 +184,7 @@ def test_exports_carry_inputs_units_and_versions(table: Table, tmp_path: Path):
             "SELECT key FROM parquet_kv_metadata(?)", [str(tmp_path / "t.parquet")]
         ).fetchall()
     assert len(found["power"]) == len(table)
-    assert {b"units", b"inputs", b"versions"} == {key for (key,) in keys}
+    assert {b"units", b"inputs", b"unsure", b"versions"} == {key for (key,) in keys}
     with pytest.raises(InputError, match=r"\.parquet"):
         table.save(tmp_path / "t.xlsx")
 
