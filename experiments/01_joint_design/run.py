@@ -289,7 +289,7 @@ def evidence(found: Climb) -> list[str]:
     prices = [
         f"- {limit_title(b.name)}: {two_digits(b.price):g}"
         for b in proof.binding
-        if b.price >= 0.005  # noqa: PLR2004  below two digits after the point
+        if b.price >= 0.005
     ]
     bounds = ", ".join(f"`{text}`" for text in proof.at_bound) or "none"
     return [
