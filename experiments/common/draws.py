@@ -203,6 +203,11 @@ def _settled(design: Design, extra: jax.Array) -> Cost:
     return settled_cost(design, is_open=False)
 
 
+def column(costs: Sequence[Any], path: str) -> Floats:
+    """One metric of several cases: a row per case, a column per draw."""
+    return np.stack([np.asarray(get_path(cost, path)) for cost in costs])
+
+
 def elasticity(case: Case, *, of: str, most: int = 5) -> list[tuple[str, float]]:
     """d ln metric / d ln constant of the constants whose spread moves it most.
 
