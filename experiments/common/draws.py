@@ -45,7 +45,8 @@ HELD = ("technology.datacenter.utilization",)
 class Case:
     """A design with the names that its constants are known by.
 
-    ``extra`` goes to the evaluated function beside the design, one number per name.
+    ``extra`` goes to the evaluated function beside the design; paths of ``fixed`` are
+    not drawn.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Case:
     chip: str
     stack: str
     extra: tuple[float, ...] = ()
+    fixed: tuple[str, ...] = ()
 
 
 def build_case(
@@ -147,7 +149,7 @@ def _axes(case: Case, groups: Sequence[str]) -> dict[str, tuple[str, Axis]]:
     for group in groups:
         for path, info in constants_of(study, group, named=named).items():
             axis = spread_axis(study, path, info=info)
-            if axis is not None and path not in HELD:
+            if axis is not None and path not in (*HELD, *case.fixed):
                 found[path] = (group, axis)
     return found
 
