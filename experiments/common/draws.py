@@ -123,6 +123,15 @@ def evaluate_cases(
     ]
 
 
+def evaluate_lanes(
+    design: Design, extra: Floats, *, function: Callable[..., Any]
+) -> Any:
+    """A function of designs that have a leading axis already, and of their extras."""
+    run = _compiled(function)
+    done = [run(part, more) for part, more in _groups(design, extra, count=len(extra))]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *done)
+
+
 def spread(
     case: Case, *, draws: int, seed: int = 0, groups: Sequence[str] = GROUPS
 ) -> Design:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 SURE = 0.95  # of the draws
+MORE_LIKELY = 0.5
 HOLDS, HALF, WRONG = "holds", "half true", "wrong"
 OPEN = "cannot be decided with public data"
 
@@ -41,8 +42,9 @@ def part(statement: str, true: ArrayLike) -> Part:
 def judge(parts: Sequence[Part]) -> str:
     """The verdict on a claim from the statements that it makes.
 
-    Holds where all are true in 95 % of the draws, wrong where none is in more than
-    5 %, undecided where the draws straddle all of them, else half true.
+    Holds where all are true in 95 % of the draws; wrong where none is in half of them
+    and one is in less than 5 %; undecided where the draws straddle all of them, else
+    half true.
 
     Example:
         >>> judge([Part("a", 1.0), Part("b", 0.0)])
@@ -51,6 +53,6 @@ def judge(parts: Sequence[Part]) -> str:
     words = {p.word for p in parts}
     if words == {"true"}:
         return HOLDS
-    if words == {"not true"}:
+    if "not true" in words and all(p.share < MORE_LIKELY for p in parts):
         return WRONG
     return OPEN if words == {"undecided"} else HALF
