@@ -9,13 +9,9 @@ Study beside this file -> README.md, figures and numbers.json beside this file.
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
-from codesign.config.quality import load_quality_draws
 from codesign.model.parameters import count_parameters
-from codesign.model.transformer import Transformer
-from codesign.quality.ensemble import paired, reference_under
 from codesign.serving.design import set_parameter
 from experiments.common import figure as fig
 from experiments.common.draws import (
@@ -36,6 +32,7 @@ from experiments.common.page import (
     table,
     two,
 )
+from experiments.common.quality import closing_growth
 from experiments.common.verdict import part
 
 COMMAND = "python experiments/05_precision/run.py"
@@ -61,14 +58,6 @@ def grown(case: Case, factor: float) -> Case:
     return at(case, model__num_layers=layers)
 
 
-def gaps(models: Sequence[Transformer], reference: Transformer) -> np.ndarray:
-    """Gap of models to a reference, a row each and a column per quality draw."""
-    known = reference_under(load_quality_draws(count=64), reference)
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *models)
-    found = jax.jit(jax.vmap(lambda model: paired(model, known).gap))(stacked)
-    return np.asarray(found)
-
-
 def needed_growth(case: Case, paths: Sequence[str], *, bits: float) -> np.ndarray:
     """Layers over the reference's that make up for a width, per quality draw."""
     narrow = formats(case, paths, bits=bits).design
@@ -80,12 +69,7 @@ def needed_growth(case: Case, paths: Sequence[str], *, bits: float) -> np.ndarra
         ).model
         for factor in GROWTH
     ]
-    found = gaps(models, case.design.model)
-    crossed = [
-        np.interp(0.0, -column[::1], GROWTH, left=GROWTH[0], right=np.nan)
-        for column in found.T
-    ]
-    return np.asarray(crossed)
+    return closing_growth(models, GROWTH, reference=case.design.model)
 
 
 def at_equal_quality(

@@ -178,7 +178,8 @@ def claim(
         gist=f"""Per die area the memory-centric chip at 7 nm costs
         {band(over(usd[MEMORY], 7, new=3))} times the dollars and
         {band(over(joule[MEMORY], 7, new=3))} times the joules of 3 nm, at 16 nm
-        {band(over(usd[MEMORY], 16, new=3))} and {band(over(joule[MEMORY], 16, new=3))}; its
+        {band(over(usd[MEMORY], 16, new=3))} and
+        {band(over(joule[MEMORY], 16, new=3))}; its
         dollars are least at {band(best, "nm")}, those of the operator's HBM chip at
         {band(best_hbm, "nm")}. Against a GPU at 4 nm the one at 16 nm takes
         {band(cross)} times the dollars and {band(cross_joule)} times the joules with
