@@ -64,7 +64,7 @@ def found() -> dict[int, tuple[str, dict[str, object]]]:
 
 def first_sentence(text: str) -> str:
     """Up to the first full stop that ends a sentence."""
-    return re.split(r"(?<=[a-z)%])\. ", text)[0].rstrip(".") + "."
+    return re.split(r"(?<=[\w)%])\. (?=[A-Z])", text)[0].rstrip(".") + "."
 
 
 def gist_of(entry: dict[str, object]) -> str:

@@ -19,7 +19,7 @@ mpl.use("svg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from experiments.common.page import Run, interval, two
 
@@ -76,6 +76,12 @@ def thumbnail(made: Figure, path: Path) -> None:
     path.write_text(drawn, encoding="utf-8")
 
 
+def log_ticks(axis: Any) -> None:
+    """Labels at 1 and 3 of every decade, so that short ranges have some."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 3.0), numticks=12))
+    plain_axis(axis)
+
+
 def plain_axis(axis: Any) -> None:
     """Numbers with two digits instead of powers of ten."""
     axis.set_major_formatter(FuncFormatter(lambda x, _: short(x)))
@@ -94,10 +100,10 @@ def log_axes(axes: Axes, *, x: bool = True, y: bool = True) -> None:
     """Logarithmic axes with plain numbers."""
     if x:
         axes.set_xscale("log")
-        plain_axis(axes.xaxis)
+        log_ticks(axes.xaxis)
     if y:
         axes.set_yscale("log")
-        plain_axis(axes.yaxis)
+        log_ticks(axes.yaxis)
 
 
 def line(
