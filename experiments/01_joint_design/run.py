@@ -4,6 +4,7 @@ Study beside this file -> README.md and ladder.svg beside this file.
 
     python experiments/01_joint_design/run.py            # the page
     python experiments/01_joint_design/run.py --small    # mechanics, few starts
+    python experiments/01_joint_design/run.py --market edge --minimize usd_per_token
 """
 
 import argparse
@@ -35,6 +36,17 @@ from codesign.report.texts import change, common_unit
 
 HERE = Path(__file__).resolve().parent
 COMMAND = "python experiments/01_joint_design/run.py"
+CHAT = "chat"
+MARKETS = (CHAT, "agent", "edge", "offline")
+OBJECTIVES = {
+    "energy_per_token_server": (
+        "energy per output token, at the server's plug",
+        "J",
+        1,
+    ),
+    "usd_per_token": ("dollars per output token", "USD/M", 1e6),
+}
+"""Title, unit and scale of what may be minimised; the first is that of the page."""
 ROUNDS, SEEDS = 2, 3
 SMALL_STARTS = 16
 SMALL = ((engine, "GROUP", SMALL_STARTS), (search, "POLISH_TRIALS", 16))
@@ -112,10 +124,10 @@ def page(found: Climb, *, small: bool) -> str:
     prose = [
         "# 01 What does joint design gain?",
         f"""**No verdict is given before constants and quality are calibrated** (claim 1
-        stays open until then): this page shows the mechanics of the ladder on a chat
-        service. With today's constants the joint design takes
-        {versus(result.best, found)} energy per output token, at the
-        server's plug, against the *tuned* baseline, within the same limits on
+        stays open until then): this page shows the mechanics of the ladder on one
+        market, {study.name}. With today's constants the joint design takes
+        {versus(result.best, found)} {OBJECTIVES[study.minimize][0]}, against the
+        *tuned* baseline, within the same limits on
         latency, dollars per token, die area and model quality; searched without
         knowing the other rungs it takes {versus(found.alone, found)}.""",
         "![Energy per output token of every rung](ladder.svg)",
@@ -289,7 +301,7 @@ def evidence(found: Climb) -> list[str]:
     prices = [
         f"- {limit_title(b.name)}: {two_digits(b.price):g}"
         for b in proof.binding
-        if b.price >= 0.005  # noqa: PLR2004  below two digits after the point
+        if b.price >= 0.005
     ]
     bounds = ", ".join(f"`{text}`" for text in proof.at_bound) or "none"
     return [
@@ -306,6 +318,7 @@ def evidence(found: Climb) -> list[str]:
 def chart(found: Climb) -> str:
     """Bars of the objective over the rungs, as an SVG."""
     rungs = found.rungs
+    title, unit, scale = OBJECTIVES[found.result.study.minimize]
     top = max(rung.objective for rung in rungs)
     bar, left, width = 34, 110, 420
     rows = []
@@ -313,7 +326,7 @@ def chart(found: Climb) -> str:
         y = 34 + index * bar
         length = width * rung.objective / top
         colour = "#0072B2" if rung.name != "as given" else "#999999"
-        label = f"{two_digits(rung.objective):g} J ({versus(rung, found)})"
+        label = f"{two_digits(scale * rung.objective):g} {unit} ({versus(rung, found)})"
         rows.append(
             f'<text x="{left - 8}" y="{y + 17}" text-anchor="end">'
             f'{escape(rung.name)}</text><rect x="{left}" y="{y}" '
@@ -325,7 +338,7 @@ def chart(found: Climb) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="680" height="{height}" '
         f'font-family="sans-serif" font-size="13">'
         f'<rect width="680" height="{height}" fill="white"/>'
-        f'<text x="{left}" y="20">energy per output token, server [J]; '
+        f'<text x="{left}" y="20">{escape(title)} [{unit}]; '
         f"change against tuned</text>\n{bars}</svg>\n"
     )
 
@@ -355,12 +368,21 @@ def main(arguments: Sequence[str] | None = None) -> Climb:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--small", action="store_true", help="few starts, one round")
     parser.add_argument("--out", type=Path, help="folder of the page")
+    parser.add_argument("--market", choices=MARKETS, default=CHAT)
+    parser.add_argument(
+        "--minimize", choices=OBJECTIVES, default=next(iter(OBJECTIVES))
+    )
     options = parser.parse_args(arguments)
-    folder = options.out or (Path("runs/01_joint_design") if options.small else HERE)
+    main_page = options.market == CHAT and options.minimize == next(iter(OBJECTIVES))
+    own = Path("runs/01_joint_design")
+    if not main_page:
+        own = own.with_name(f"{own.name}_{options.market}_{options.minimize}")
+    folder = options.out or (HERE if main_page and not options.small else own)
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
     start_jax()
-    study = cd.load_study(HERE / "study.yaml")
+    file = "study.yaml" if options.market == CHAT else f"markets/{options.market}.yaml"
+    study = cd.load_study(HERE / file, overrides=[f"minimize={options.minimize}"])
     if options.small:
         with short_polish():
             found = climb(smaller(study), rounds=1, seeds=1)

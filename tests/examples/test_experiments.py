@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from codesign.config.study import load_study
+from experiments.common.verdict import HALF, HOLDS, OPEN, WRONG
 from tests.optimize.studies import quick_search
 
 pytestmark = pytest.mark.slow
@@ -38,6 +39,43 @@ def ladder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     with quick_search():
         found = module(LADDER / "run.py").main(["--small", "--out", str(folder)])
     return found, folder
+
+
+CLAIM_RUNS = [path for path in EXPERIMENTS if path.parent != LADDER]
+
+
+@pytest.mark.parametrize("script", CLAIM_RUNS, ids=lambda path: path.parent.name)
+def test_small_run_judges_its_claims_and_writes_its_page(script: Path, tmp_path: Path):
+    run = module(script).run_experiment(["--small", "--out", str(tmp_path)])
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert run.claims
+    for number, word in run.claims.items():
+        assert f"**Claim {number}: {word}.**" in text
+        assert word in {HOLDS, HALF, WRONG, OPEN}
+    assert "--small" in text
+    assert not re.search(r"\bnan\b|\binf\b|None", text)
+    pictures = re.findall(r"!\[[^\]]*\]\((\w+)\.svg\)", text)
+    assert pictures == list(dict.fromkeys(pictures))
+    assert set(pictures) == set(run.figures)
+    for name in (*pictures, "thumbnail"):
+        ElementTree.fromstring((tmp_path / f"{name}.svg").read_text())  # noqa: S314
+
+
+@pytest.mark.parametrize("script", CLAIM_RUNS, ids=lambda path: path.parent.name)
+def test_committed_page_is_that_of_the_full_run(script: Path):
+    text = (script.parent / "README.md").read_text(encoding="utf-8")
+    assert "--small" not in text.split("## Run again")[0]
+    assert f"`{module(script).COMMAND}` took" in text.replace("\n", " ")
+    assert all(len(x) <= 100 or x.startswith(("|", "`")) for x in text.splitlines())
+
+
+def test_index_is_written_by_the_gallery_and_has_every_claim():
+    gallery = module(ROOT / "experiments" / "gallery.py")
+    index = (ROOT / "experiments" / "README.md").read_text(encoding="utf-8")
+    assert index == gallery.page()
+    assert re.findall(r"^\| (\d+)\. ", index, re.MULTILINE) == [
+        str(number) for number in range(1, 26)
+    ]
 
 
 def headings(text: str) -> list[str]:
