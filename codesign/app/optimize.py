@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from codesign.app.errors import INFEASIBLE, complain
-from codesign.app.flags import Json
+from codesign.app.flags import Json, complete
 from codesign.app.output import own_version
 
 if TYPE_CHECKING:
@@ -26,7 +26,11 @@ Overrides = Annotated[
 ]
 StudyFile = Annotated[
     str,
-    typer.Argument(metavar="STUDY.yaml", help="Study: YAML file or preset."),
+    typer.Argument(
+        metavar="STUDY.yaml",
+        help="Study: YAML file or preset.",
+        autocompletion=complete("studies"),
+    ),
 ]
 Seed = Annotated[
     int | None,

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codesign.app.flags import Json
+
 if TYPE_CHECKING:
     from codesign.optimize.result import Result
 
@@ -24,7 +26,7 @@ Out = Annotated[
 ]
 
 
-def report(run: Run, *, out: Out = None) -> None:
+def report(run: Run, *, out: Out = None, as_json: Json = False) -> None:
     """Write the report of a run again; nothing is computed anew.
 
     Example: codesign report runs/joint-chat-20261120T120000Z-1a2b3c
@@ -32,10 +34,14 @@ def report(run: Run, *, out: Out = None) -> None:
     from codesign.app.start import start_jax
 
     start_jax()
+    from codesign.app.output import print_json
     from codesign.study.runs import load_run
 
-    result = load_run(run)
-    typer.echo(str(render_report(result, run, page=out)))
+    page = render_report(load_run(run), run, page=out)
+    if as_json:
+        print_json({"run": str(run), "report": str(page)})
+    else:
+        typer.echo(str(page))
 
 
 def render_report(result: "Result", folder: Path, *, page: Path | None = None) -> Path:

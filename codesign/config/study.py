@@ -176,7 +176,7 @@ def load_study(path: str | Path, *, overrides: Sequence[str] = ()) -> Study:
     return study
 
 
-def _groups() -> list[str]:
+def groups() -> list[str]:
     """Dotted names of all records inside a ``Design``."""
     parts = [path.split(".")[:-1] for path in path_units(Design)]
     names = [".".join(p[: i + 1]) for p in parts for i in range(len(p))]
@@ -409,18 +409,18 @@ class _Reader:
         return design
 
     def _tune(self) -> tuple[str, ...]:
-        groups = _groups()
+        known = groups()
         prefixes: list[str] = []
         for name in self._list(
             {"tune": "deployment", **self._section("baseline")}, "tune"
         ):
-            if name in groups:
+            if name in known:
                 prefixes.append(f"{name}.")
             elif name in path_units(Design):
                 prefixes.append(name)
             else:
-                close = nearest_paths(name, [*groups, *path_units(Design)])
-                hint = ", ".join(close or groups)
+                close = nearest_paths(name, [*known, *path_units(Design)])
+                hint = ", ".join(close or known)
                 message = f'"{name}" is no group of parameters. Close: {hint}.'
                 self.problems.add("baseline.tune", message)
         return tuple(prefixes)
