@@ -118,7 +118,32 @@ def optimize(
         _next_steps(report, folder)
     if not result.feasible:
         complain(result.status)
+        for line in within_reach(result):
+            complain(line)
         raise typer.Exit(INFEASIBLE)
+
+
+def within_reach(result: "Result") -> list[str]:
+    """What the nearest design reaches, and the bounds that hold it back."""
+    from codesign.core.paths import get_path
+    from codesign.core.quantities import Unit
+    from codesign.report.tables import metric_unit, metric_value
+    from codesign.report.texts import quantity
+
+    best = result.best
+    lines = [
+        f"It reaches {quantity(metric_value(best, limit.metric), unit)}; relax "
+        f"{limit.metric} to that, or raise what holds it."
+        for limit in result.study.limits
+        if limit.text == best.worst and (unit := metric_unit(limit.metric))
+    ]
+    held = [
+        f"{text} ({quantity(float(get_path(best.design, path)), Unit(units[path]))})"
+        for text in (result.evidence.at_bound if result.evidence else ())
+        if (path := text.partition(" ")[0])
+        in (units := {v.path: v.unit for v in result.study.free})
+    ]
+    return [*lines, *([f"At their bounds: {', '.join(held)}."] if held else [])]
 
 
 def progress_lines(*, quiet: bool, to_stderr: bool) -> Callable[[str], None]:

@@ -234,6 +234,21 @@ def format_quantity(value: float, unit: Unit, *, digits: int = 3) -> str:
     return number if unit.text == "1" else f"{number} {names[chosen]}"
 
 
+def lacks_unit(text: object, unit: Unit) -> bool:
+    """Whether a number stands without the unit that it needs.
+
+    Example:
+        >>> lacks_unit("3.35", Unit("B/s")), lacks_unit(64, Unit("1"))
+        (True, False)
+    """
+    if unit.text in _BARE or isinstance(text, bool):
+        return False
+    if isinstance(text, str):
+        match = _NUMBER.fullmatch(text.strip())
+        return match is not None and not match[2].strip()
+    return isinstance(text, int | float)
+
+
 def quantity_pattern(unit: Unit) -> str:
     """Regular expression of the texts that a field of a given unit accepts.
 

@@ -63,6 +63,7 @@ DENSE_VALUES: Values = {
     "activation_density": 1.0,
 }
 """A dense grouped-query transformer in 16 bit; tokens 0 means unknown."""
+MOST_LAYERS = 10_000
 
 
 def build_transformer(values: Mapping[str, float]) -> Transformer:
@@ -113,7 +114,7 @@ def from_huggingface(
     """
     text = _text_config(config)
     model_type = family or text.get("model_type")
-    if model_type not in FAMILIES:
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
         raise _unknown_type(model_type, text)
     rules = FAMILIES[model_type]
     reader = ConfigReader(text, defaults=rules.defaults, renamed=rules.renamed)
@@ -171,6 +172,9 @@ def _as_dense(text: Mapping[str, Any]) -> str:
 
 def _common(read: ConfigReader) -> Values:
     layers = read.size("num_hidden_layers")
+    if layers > MOST_LAYERS:
+        read.problems.append(f"num_hidden_layers is {layers:g}, at most {MOST_LAYERS}")
+        layers = 1.0
     return {
         "hidden_size": read.size("hidden_size"),
         "num_layers": layers,
