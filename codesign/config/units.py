@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from codesign.core.errors import UnitError
 from codesign.core.paths import nearest
 from codesign.core.quantities import Unit
+from codesign.core.show import use_writer
 
 Dimensions = dict[str, float]
 
@@ -279,6 +280,9 @@ def _alternatives(names: Iterable[str]) -> str:
     """Names as alternatives of an expression, longest first; none match nothing."""
     ordered = sorted(names, key=lambda name: (-len(name), name))
     return "|".join(name.replace("$", r"\$") for name in ordered) or "(?!)"
+
+
+use_writer(lambda value, unit: format_quantity(value, unit, digits=4))
 
 
 def _split(text: str | float, unit: Unit, *, name: str) -> tuple[float, str]:
