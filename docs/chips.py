@@ -23,7 +23,7 @@ from codesign.config.catalogue import list_presets
 from codesign.core.checks import enable_x64
 from codesign.report.chip_page import INTRODUCTION, TITLE, chip_charts
 from codesign.report.chips import chip_facts
-from codesign.report.page import Chart
+from codesign.report.html import Chart
 
 HERE = Path(__file__).resolve().parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")

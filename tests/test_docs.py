@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 
+import codesign
 from codesign.config.catalogue import list_presets
 from codesign.config.chips import load_chip
 from codesign.config.study import Study
@@ -26,6 +27,7 @@ from tests.study.jobs import design
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE, THEORY = ROOT / "codesign", ROOT / "docs" / "theory"
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+TUTORIALS = ROOT / "docs" / "tutorials"  # run as a whole by their own test
 LINKED = [*PAGES, ROOT / "CONTRIBUTING.md"]
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
@@ -83,11 +85,12 @@ def test_pages_named_anywhere_exist():
     assert not missing
 
 
-COSTS = [name(p) for p in SOURCES if p.parent.name == "cost" and p.stat().st_size]
+PHYSICS = ("cost", "hardware", "operators", "quality")
+FORMULAS = [name(p) for p in SOURCES if p.parent.name in PHYSICS and p.stat().st_size]
 
 
-@pytest.mark.parametrize("source", COSTS)
-def test_cost_file_has_a_page(source: str):
+@pytest.mark.parametrize("source", [s for s in FORMULAS if "__init__" not in s])
+def test_file_of_formulas_has_a_page(source: str):
     pages = [p for p in THEORY.glob("*.md") if p.name != "README.md"]
     naming = [p.name for p in pages if source in p.read_text(encoding="utf-8")]
     assert naming, f"no page under docs/theory names {source}"
@@ -102,6 +105,23 @@ def test_files_and_folders_that_pages_name_exist():
         if not (ROOT / path).exists()
     }
     assert not missing
+
+
+def test_every_public_name_is_in_the_reference():
+    text = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+    shown = re.findall(r"\.\. auto(?:function|class|module):: codesign\.([\w.]+)", text)
+    found = {path.rpartition(".")[2] for path in shown}
+    assert set(codesign.__all__) <= found
+
+
+def test_every_page_of_the_site_is_in_a_table_of_contents():
+    trees = re.compile(r"^```\{toctree\}\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    listed: set[Path] = {ROOT / "docs" / "index.md"}
+    for page in PAGES:
+        for tree in trees.findall(page.read_text(encoding="utf-8")):
+            entries = [line for line in tree.splitlines() if line and line[0] != ":"]
+            listed |= {p for entry in entries for p in page.parent.glob(f"{entry}.md")}
+    assert set((ROOT / "docs").rglob("*.md")) <= listed
 
 
 @pytest.mark.parametrize("folder", ["theory", "decisions"])
@@ -163,7 +183,8 @@ def _run(code: ast.Module, space: dict[str, Any]) -> None:
 
 
 def _pages(part: str) -> list[str]:
-    return [name(p) for p in PAGES if getattr(example(name(p)), part).body]
+    pages = [page for page in PAGES if page.parent != TUTORIALS]
+    return [name(p) for p in pages if getattr(example(name(p)), part).body]
 
 
 @pytest.mark.parametrize("page", _pages("quick"))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codesign.app.flags import Json
+from codesign.app.flags import Json, complete
 from codesign.app.validate import Models, Rows
 
 if TYPE_CHECKING:
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 Chip = Annotated[
     str,
     typer.Option(
-        "--chip", help="Chip of the runs, as their table names it.", show_default=False
+        "--chip",
+        help="Chip of the runs, as their table names it.",
+        show_default=False,
+        autocompletion=complete("chips"),
     ),
 ]
 Source = Annotated[

@@ -13,6 +13,8 @@ from codesign.app.compare import compare
 from codesign.app.doctor import doctor
 from codesign.app.errors import guarded, stop_on_signals
 from codesign.app.evaluate import evaluate
+from codesign.app.grad_check import grad_check
+from codesign.app.import_hf import import_hf
 from codesign.app.init import init
 from codesign.app.measure import measure
 from codesign.app.merge import merge
@@ -23,6 +25,7 @@ from codesign.app.presets import presets
 from codesign.app.report import report
 from codesign.app.rerun import rerun
 from codesign.app.runs import runs
+from codesign.app.schema import schema
 from codesign.app.sensitivity import sensitivity
 from codesign.app.sweep import sweep
 from codesign.app.validate import validate
@@ -45,8 +48,11 @@ COMMANDS = (
     validate,
     calibrate,
     measure,
+    grad_check,
     presets,
+    import_hf,
     init,
+    schema,
     report,
     doctor,
 )

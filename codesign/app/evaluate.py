@@ -52,6 +52,7 @@ def evaluate(flags: DesignFlags, *, as_json: Json = False, out: Out = None) -> N
 
     from codesign.app.infeasible import memory_text, warnings
     from codesign.app.output import json_text, write_output
+    from codesign.config.checked import beyond_checked, extrapolation_text
     from codesign.cost.evaluate import evaluate as run
     from codesign.study.line import violated_limits
     from codesign.study.service import service
@@ -70,6 +71,9 @@ def evaluate(flags: DesignFlags, *, as_json: Json = False, out: Out = None) -> N
         _save(out, design, title=flags.text())
     for line in warnings(cost):
         complain(line)
+    far = beyond_checked(design)
+    if far:
+        complain(extrapolation_text(far))
     if "memory" in violated_limits(cost):
         complain(memory_text(design, cost))
         raise typer.Exit(INFEASIBLE)
@@ -79,6 +83,7 @@ def _as_dict(flags: DesignFlags, design: "Design", *, costs: "Costs") -> dict[st
     """Fields of ``Cost`` and ``Service`` in SI, broken limits, inputs, doubts."""
     from codesign.app.flags import unsure_values
     from codesign.app.output import versions
+    from codesign.config.checked import beyond_checked
     from codesign.study.line import violated_limits
     from codesign.study.plain import to_plain
 
@@ -88,6 +93,7 @@ def _as_dict(flags: DesignFlags, design: "Design", *, costs: "Costs") -> dict[st
         **to_plain(served),
         "violated": violated_limits(cost),
         "inputs": to_plain(design),
+        "extrapolated": {far.path: far.factor for far in beyond_checked(design)},
         "unsure": unsure_values(flags),
         "versions": versions(),
     }

@@ -47,6 +47,7 @@ NUMBER_FLAGS = {
     "hops": "Links that a message crosses. Default: that of the chip's server.",
 }
 PANEL = "Design"
+KINDS = {"chip": "chips", "model": "models", "stack": "stacks", "draft": "models"}
 
 Overrides = Annotated[
     list[str] | None,
@@ -94,6 +95,17 @@ def design_flags(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def complete(kind: str) -> Callable[[str], list[str]]:
+    """Completion of the names of presets of a kind, for a shell."""
+
+    def names(incomplete: str) -> list[str]:
+        from codesign.config.catalogue import list_presets
+
+        return [name for name in list_presets(kind) if name.startswith(incomplete)]
+
+    return names
+
+
 def _design_parameters() -> list[inspect.Parameter]:
     file = Annotated[
         Path | None,
@@ -105,7 +117,12 @@ def _design_parameters() -> list[inspect.Parameter]:
     ]
     parameters = [_parameter("design", file)]
     for name, text in {**RECORD_FLAGS, **NUMBER_FLAGS}.items():
-        option = typer.Option(help=text, rich_help_panel=PANEL, show_default=False)
+        option = typer.Option(
+            help=text,
+            rich_help_panel=PANEL,
+            show_default=False,
+            autocompletion=complete(KINDS[name]) if name in KINDS else None,
+        )
         parameters.append(_parameter(name, Annotated[str | None, option]))
     return [*parameters, _parameter("overrides", Overrides)]
 

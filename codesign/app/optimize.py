@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from codesign.app.errors import INFEASIBLE, complain
-from codesign.app.flags import Json
+from codesign.app.flags import Json, complete
 from codesign.app.output import own_version
 
 if TYPE_CHECKING:
@@ -26,7 +26,11 @@ Overrides = Annotated[
 ]
 StudyFile = Annotated[
     str,
-    typer.Argument(metavar="STUDY.yaml", help="Study: YAML file or preset."),
+    typer.Argument(
+        metavar="STUDY.yaml",
+        help="Study: YAML file or preset.",
+        autocompletion=complete("studies"),
+    ),
 ]
 Seed = Annotated[
     int | None,
@@ -118,7 +122,32 @@ def optimize(
         _next_steps(report, folder)
     if not result.feasible:
         complain(result.status)
+        for line in within_reach(result):
+            complain(line)
         raise typer.Exit(INFEASIBLE)
+
+
+def within_reach(result: "Result") -> list[str]:
+    """What the nearest design reaches, and the bounds that hold it back."""
+    from codesign.core.paths import get_path
+    from codesign.core.quantities import Unit
+    from codesign.report.tables import metric_unit, metric_value
+    from codesign.report.texts import quantity
+
+    best = result.best
+    lines = [
+        f"It reaches {quantity(metric_value(best, limit.metric), unit)}; relax "
+        f"{limit.metric} to that, or raise what holds it."
+        for limit in result.study.limits
+        if limit.text == best.worst and (unit := metric_unit(limit.metric))
+    ]
+    held = [
+        f"{text} ({quantity(float(get_path(best.design, path)), Unit(units[path]))})"
+        for text in (result.evidence.at_bound if result.evidence else ())
+        if (path := text.partition(" ")[0])
+        in (units := {v.path: v.unit for v in result.study.free})
+    ]
+    return [*lines, *([f"At their bounds: {', '.join(held)}."] if held else [])]
 
 
 def progress_lines(*, quiet: bool, to_stderr: bool) -> Callable[[str], None]:

@@ -95,7 +95,7 @@ def _draw(kind: str | None, name: str | None, *, out: Path) -> None:
 
 def _list(kinds: tuple[str, ...], *, as_json: bool) -> None:
     from codesign.app.output import console, print_json, show_table
-    from codesign.config.catalogue import list_aliases, list_presets
+    from codesign.config.catalogue import list_aliases, list_presets, preset_title
     from codesign.report.tables import Table
 
     found: dict[str, dict[str, dict[str, Any]]] = {}
@@ -103,7 +103,7 @@ def _list(kinds: tuple[str, ...], *, as_json: bool) -> None:
         aliases = list_aliases(kind)
         found[kind] = {
             name: {
-                "title": _title(kind, name),
+                "title": preset_title(kind, name),
                 "aliases": [alias for alias, stem in aliases.items() if stem == name],
             }
             for name in list_presets(kind)
@@ -118,17 +118,6 @@ def _list(kinds: tuple[str, ...], *, as_json: bool) -> None:
         ]
         table = Table(kind, ("name", "title", "also called"), tuple(rows))
         show_table(console(), table)
-
-
-def _title(kind: str, name: str) -> str:
-    """Title of a preset; a file without one is described by its first comment."""
-    from codesign.config.catalogue import find_preset, read_preset
-
-    title = read_preset(kind, name).data.get("title")
-    if title:
-        return str(title)
-    first, *_ = find_preset(kind, name).read_text(encoding="utf-8").splitlines()
-    return first.removeprefix("#").strip() if first.startswith("#") else ""
 
 
 def _kind_of(name: str) -> str:

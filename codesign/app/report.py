@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codesign.app.flags import Json
+
 if TYPE_CHECKING:
     from codesign.optimize.result import Result
 
-PAGE = "report.html"
+PAGE, FRONT = "report.html", "front.json"
 Run = Annotated[
     Path, typer.Argument(metavar="RUN", help="Folder of a run, such as runs/....")
 ]
@@ -24,7 +26,20 @@ Out = Annotated[
 ]
 
 
-def report(run: Run, *, out: Out = None) -> None:
+Front = Annotated[
+    Path | None,
+    typer.Option(
+        "--front",
+        metavar="DIR",
+        help="Show the front that codesign pareto wrote into this folder.",
+        show_default=False,
+    ),
+]
+
+
+def report(
+    run: Run, *, out: Out = None, front: Front = None, as_json: Json = False
+) -> None:
     """Write the report of a run again; nothing is computed anew.
 
     Example: codesign report runs/joint-chat-20261120T120000Z-1a2b3c
@@ -32,19 +47,32 @@ def report(run: Run, *, out: Out = None) -> None:
     from codesign.app.start import start_jax
 
     start_jax()
+    from codesign.app.output import print_json
     from codesign.study.runs import load_run
 
-    result = load_run(run)
-    typer.echo(str(render_report(result, run, page=out)))
+    page = render_report(load_run(run), run, page=out, front=front)
+    if as_json:
+        print_json({"run": str(run), "report": str(page)})
+    else:
+        typer.echo(str(page))
 
 
-def render_report(result: "Result", folder: Path, *, page: Path | None = None) -> Path:
+def render_report(
+    result: "Result",
+    folder: Path,
+    *,
+    page: Path | None = None,
+    front: Path | None = None,
+) -> Path:
     """Write the page of a result, whole or not at all; its path."""
     from codesign.app.output import write_whole
     from codesign.report.page import write_report
-    from codesign.study.runs import read_manifest
+    from codesign.study.runs import read_json, read_manifest
 
     target = page or folder / PAGE
     command = shlex.join(["codesign", *read_manifest(folder)["argv"]])
-    write_whole(target, lambda part: write_report(result, part, command=command))
+    data = None if front is None else read_json(front / FRONT)
+    write_whole(
+        target, lambda part: write_report(result, part, command=command, front=data)
+    )
     return target

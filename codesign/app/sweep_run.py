@@ -1,7 +1,7 @@
 """``codesign sweep STUDY.yaml``: a run in a folder, started or gone on with."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,21 +75,41 @@ def read_part(text: str | None) -> tuple[int, int] | None:
 def show_run(folder: Path, *, as_json: bool) -> None:
     """Summary of a run, and what to do next."""
     from codesign.app.output import print_json, versions
-    from codesign.study.query import summary
+    from codesign.study.query import left_out, summary
     from codesign.study.runs import MANIFEST, read_json
 
     found = summary(folder)
     best = read_json(folder / MANIFEST).get("best")
     if as_json:
-        folder_name = {"folder": str(folder), "best_point": best}
-        print_json({**found, **folder_name, "versions": versions()})
+        more = {"folder": str(folder), "best_point": best}
+        more |= {"left_out": asdict(left_out(folder))}
+        print_json({**found, **more, "versions": versions()})
         return
     for key, value in found.items():
         typer.echo(f"{key:10} {_shown(value)}")
+    for line in _left_out(folder):
+        complain(line)
     if found["status"] == "complete":
         typer.echo(f'next       codesign runs query "SELECT ..." --in {folder.parent}')
     else:
         typer.echo(f"next       codesign merge {folder}")
+
+
+def _left_out(folder: Path) -> list[str]:
+    """A line each for points that are no design, and for those without a number."""
+    from codesign.study.query import left_out
+
+    found = left_out(folder)
+    reasons = {
+        "no design can be built there": found.illegal,
+        "the model gave no finite number there": found.not_finite,
+    }
+    return [
+        f"{count} points without a result: {reason}. They stay in the table, without "
+        f"values; the first is point {found.first}."
+        for reason, count in reasons.items()
+        if count
+    ]
 
 
 def _shown(value: Any) -> str:

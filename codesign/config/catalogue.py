@@ -16,6 +16,7 @@ from codesign.config.yaml import Document, read_yaml
 from codesign.core.errors import InputError, UnknownNameError
 from codesign.core.paths import nearest
 
+TITLE = re.compile(r"^title:.*(?:\n[ ].*)*", re.MULTILINE)
 ALIASES = re.compile(r"^aliases:.*(?:\n[ \-\]].*)*", re.MULTILINE)
 KINDS = ("calibration", "chips", "models", "stacks", "studies", "technology")
 
@@ -36,6 +37,20 @@ def list_aliases(kind: str) -> dict[str, str]:
     return {
         alias: path.stem for path in _preset_files(kind) for alias in _aliases(path)
     }
+
+
+def preset_title(kind: str, name: str) -> str:
+    """Title of a preset; a file without one is described by its first comment.
+
+    Only these lines are read; parsing all files takes seconds.
+    """
+    text = find_preset(kind, name).read_text(encoding="utf-8")
+    found = TITLE.search(text)
+    if found is not None:
+        head: dict[str, Any] = YAML(typ="safe").load(found.group())
+        return str(head["title"])
+    first, *_ = text.splitlines() or [""]
+    return first.removeprefix("#").strip() if first.startswith("#") else ""
 
 
 def find_preset(kind: str, name: str | Path) -> Path:

@@ -101,11 +101,11 @@ def load_model(
         >>> float(load_model("meta-llama/Llama-3.1-70B").hidden_size)
         8192.0
     """
-    config = _huggingface_file(Path(name_or_path))
+    config = config_file(Path(name_or_path))
     if config is None:
         model = build_transformer(_read_parameters(read_preset("models", name_or_path)))
     else:
-        model = from_huggingface(_read_json(config))
+        model = from_huggingface(read_config_file(config))
     if training_tokens is None:
         return model
     return as_float64(model.replace(training_tokens=training_tokens))
@@ -262,7 +262,7 @@ def _recurrent(columns: Mapping[str, float]) -> dict[str, float]:
     return {}
 
 
-def _huggingface_file(path: Path) -> Path | None:
+def config_file(path: Path) -> Path | None:
     """The ``config.json`` that a path names, or None for a preset or YAML."""
     if path.suffix == ".json":
         return path
@@ -270,7 +270,8 @@ def _huggingface_file(path: Path) -> Path | None:
     return inside if inside.is_file() else None
 
 
-def _read_json(path: Path) -> Mapping[str, Any]:
+def read_config_file(path: Path) -> Mapping[str, Any]:
+    """Content of a ``config.json``, an object of keys to values."""
     if not path.is_file():
         raise InputError(f"{path}: no such file.")
     try:
@@ -302,14 +303,14 @@ def _read_infos(document: Document) -> dict[str, ValueInfo]:
         parameters,
         problems=problems,
         prefix="parameters",
-        optional=_optional_fields(parameters),
+        optional=optional_fields(parameters),
     )
     _check_values(infos, problems)
     problems.raise_if_any()
     return infos
 
 
-def _optional_fields(parameters: Any) -> set[str]:
+def optional_fields(parameters: Any) -> set[str]:
     """Fields that the given ones leave without meaning, and the formats.
 
     A dense model needs no experts, one without windows no window size, one

@@ -134,7 +134,7 @@ def record_from_values(record_type: type[_R], values: dict[str, Any]) -> _R:
 
 def _assemble(record_type: type[_R], values: dict[str, Any], *, path: str) -> _R:
     fields: dict[str, Any] = {}
-    for name, annotation in _fields(record_type).items():
+    for name, annotation in record_fields(record_type).items():
         below = f"{path}{name}"
         if unit_of(annotation) is None:
             fields[name] = _assemble(annotation, values, path=f"{below}.")
@@ -151,7 +151,7 @@ class _Reader:
     found: dict[str, ValueInfo]
 
     def collect(self, record_type: type[Record], data: Any, *, path: str) -> None:
-        fields = _fields(record_type)
+        fields = record_fields(record_type)
         where = self.place(path)
         if not isinstance(data, dict):
             expected = ", ".join(fields)
@@ -232,7 +232,7 @@ def _number(text: Any, unit: Unit, *, problems: Problems, path: str) -> Any:
         return None
 
 
-def _fields(record_type: type[Record]) -> dict[str, Any]:
+def record_fields(record_type: type[Record]) -> dict[str, Any]:
     """Annotations of what a file must hold: not of records that may be None."""
     hints = get_type_hints(record_type, include_extras=True)
     return {name: hint for name, hint in hints.items() if part_of(hint) is None}

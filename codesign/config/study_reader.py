@@ -54,7 +54,7 @@ SEARCH_KEYS = ("starts", "seed")
 _NO_ARGUMENT = ("tune", "set")
 
 
-def _groups() -> list[str]:
+def groups() -> list[str]:
     """Dotted names of all records inside a ``Design``."""
     parts = [path.split(".")[:-1] for path in path_units(Design)]
     names = [".".join(p[: i + 1]) for p in parts for i in range(len(p))]
@@ -210,18 +210,18 @@ class StudyReader:
         return design
 
     def _tune(self) -> tuple[str, ...]:
-        groups = _groups()
+        known = groups()
         prefixes: list[str] = []
         for name in self._list(
             {"tune": "deployment", **self._section("baseline")}, "tune"
         ):
-            if name in groups:
+            if name in known:
                 prefixes.append(f"{name}.")
             elif name in path_units(Design):
                 prefixes.append(name)
             else:
-                close = nearest_paths(name, [*groups, *path_units(Design)])
-                hint = ", ".join(close or groups)
+                close = nearest_paths(name, [*known, *path_units(Design)])
+                hint = ", ".join(close or known)
                 message = f'"{name}" is no group of parameters. Close: {hint}.'
                 self.problems.add("baseline.tune", message)
         return tuple(prefixes)

@@ -7,10 +7,12 @@ Decimal prefixes are powers of 1000 (GB = 1e9 B), binary ones powers of 1024
 
 import math
 import re
+from collections.abc import Iterable
 
 from codesign.core.errors import UnitError
 from codesign.core.paths import nearest
 from codesign.core.quantities import Unit
+from codesign.core.show import use_writer
 
 Dimensions = dict[str, float]
 
@@ -231,6 +233,56 @@ def format_quantity(value: float, unit: Unit, *, digits: int = 3) -> str:
             chosen = index
     number = _short(value / scales[chosen], digits)
     return number if unit.text == "1" else f"{number} {names[chosen]}"
+
+
+def lacks_unit(text: object, unit: Unit) -> bool:
+    """Whether a number stands without the unit that it needs.
+
+    Example:
+        >>> lacks_unit("3.35", Unit("B/s")), lacks_unit(64, Unit("1"))
+        (True, False)
+    """
+    if unit.text in _BARE or isinstance(text, bool):
+        return False
+    if isinstance(text, str):
+        match = _NUMBER.fullmatch(text.strip())
+        return match is not None and not match[2].strip()
+    return isinstance(text, int | float)
+
+
+def quantity_pattern(unit: Unit) -> str:
+    """Regular expression of the texts that a field of a given unit accepts.
+
+    It refuses bare numbers and a single unit of another dimension; of a compound
+    such as ``GB/s`` it only checks that each part may stand in it. What it lets
+    through is read, and judged, by ``parse_quantity``.
+
+    Example:
+        >>> import re
+        >>> bandwidth = re.compile(quantity_pattern(Unit("B/s")))
+        >>> [bool(bandwidth.search(text)) for text in ("3.35 TB/s", "3.35", "700 W")]
+        [True, False, False]
+    """
+    bits = unit.text == "bit"
+    _, target = ("", {}) if bits else _read_unit(unit.text, unit.text)
+    same = {n for n, (_, dimensions) in _UNITS.items() if dimensions == target}
+    same = _BITS if bits else same
+    inside = {n for n, (_, found) in _UNITS.items() if found.keys() <= target.keys()}
+    power = r"(?:\^?-?\d+(?:\.\d+)?)"
+    part = f"(?:{_alternatives(inside)}){power}?"
+    compound = rf"(?:{part})?(?:\s*[*/]\s*\(?\s*{part}\)?)+|{part[:-1]}"
+    number = r"[+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+    optional = "?" if unit.text in _BARE else ""
+    return rf"^\s*{number}\s*(?:{_alternatives(same)}|{compound}){optional}\s*$"
+
+
+def _alternatives(names: Iterable[str]) -> str:
+    """Names as alternatives of an expression, longest first; none match nothing."""
+    ordered = sorted(names, key=lambda name: (-len(name), name))
+    return "|".join(name.replace("$", r"\$") for name in ordered) or "(?!)"
+
+
+use_writer(lambda value, unit: format_quantity(value, unit, digits=4))
 
 
 def _split(text: str | float, unit: Unit, *, name: str) -> tuple[float, str]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from codesign.config.overrides import TABLES, unknown_parameter
 from codesign.config.records import read_entry
-from codesign.config.units import format_quantity
+from codesign.config.units import format_quantity, lacks_unit
 from codesign.config.yaml import Problems
 from codesign.core.paths import get_path, path_units
 from codesign.core.quantities import Unit
@@ -60,11 +60,27 @@ def read_variables(
     found = {
         path: _variable(path, entry, problems=problems) for path, entry in free.items()
     }
+    _tell_units(free, baseline=baseline, problems=problems)
     drafts = {path: variable for path, variable in found.items() if variable}
     return tuple(
         _bounded(variable, drafts, free=free, baseline=baseline, problems=problems)
         for variable in drafts.values()
     )
+
+
+def _tell_units(
+    free: Mapping[str, Any], *, baseline: Design | None, problems: Problems
+) -> None:
+    """Add the baseline's value to the problems of bounds without a unit."""
+    units = path_units(Design)
+    for path in [p for p in free if p in units and isinstance(free[p], dict)]:
+        bare = [k for k, v in free[path].items() if lacks_unit(v, units[path])]
+        if baseline is None or not set(bare) & {"min", "max", "multiple_of"}:
+            continue
+        value = np.asarray(get_path(baseline, path))
+        if value.ndim == 0:
+            known = format_quantity(float(value), units[path])
+            problems.add(f"free.{path}", f"the baseline's value is {known}.")
 
 
 def _variable(path: str, entry: Any, *, problems: Problems) -> Variable | None:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from codesign.core.quantities import Unit, unit_of
+from codesign.core.show import record_html, record_text
 
 _Tree = TypeVar("_Tree")
 NONE = type(None)
@@ -22,7 +23,19 @@ class Record(flax.struct.PyTreeNode):
 
     Subclasses hold data only. They have no ``__post_init__``, which JAX would
     run again at each transformation; values are checked where they are read.
+    A record shows itself as a small table with units, in a notebook and in print.
     """
+
+    def __str__(self) -> str:
+        return record_text(self)
+
+    def _repr_html_(self) -> str:
+        """The table that a notebook shows."""
+        return record_html(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """The text that an IPython terminal shows."""
+        printer.text("..." if cycle else str(self))
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(kw_only=True, **kwargs)

@@ -55,8 +55,8 @@ def every_layer_experts(read: ConfigReader, _: Values) -> Values:
 
 def qwen_experts(read: ConfigReader, values: Values) -> Values:
     """Qwen: experts in every n-th layer but those of ``mlp_only_layers``."""
-    step = max(int(read.number("decoder_sparse_step", default=1.0)), 1)
-    dense_only: list[int] = read.raw("mlp_only_layers") or []
+    step = read.step("decoder_sparse_step")
+    dense_only = read.items("mlp_only_layers")
     layers = range(int(values["num_layers"]))
     dense = sum((i + 1) % step != 0 or i in dense_only for i in layers)
     experts = _experts(read, dense=dense, size="moe_intermediate_size")
@@ -67,7 +67,7 @@ def qwen_experts(read: ConfigReader, values: Values) -> Values:
 def deepseek_experts(read: ConfigReader, values: Values) -> Values:
     """DeepSeek, GLM: dense layers first, then experts and shared ones."""
     first = read.number("first_k_dense_replace")
-    step = max(int(read.number("moe_layer_freq", default=1.0)), 1)
+    step = read.step("moe_layer_freq")
     layers = range(int(values["num_layers"]))
     dense = sum(i < first or i % step != 0 for i in layers)
     experts = _experts(read, dense=dense, size="moe_intermediate_size")
@@ -78,7 +78,7 @@ def deepseek_experts(read: ConfigReader, values: Values) -> Values:
 
 def llama4_experts(read: ConfigReader, values: Values) -> Values:
     """Llama 4: experts in every n-th layer, one of them shared."""
-    step = max(int(read.number("interleave_moe_layer_step", default=1.0)), 1)
+    step = read.step("interleave_moe_layer_step")
     dense = values["num_layers"] - int(values["num_layers"]) // step
     experts = _experts(read, dense=dense, size="intermediate_size")
     experts["shared_size"] = experts["expert_size"]

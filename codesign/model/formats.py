@@ -127,7 +127,7 @@ def supported_bits(bits: Scalar, *, sharpness: Sharpness) -> Array:
     return jnp.where(above_8, 16.0, jnp.where(above_4, 8.0, 4.0))
 
 
-def quantized_formats(quantization: Mapping[str, Any] | None) -> dict[str, float]:
+def quantized_formats(quantization: Any) -> dict[str, float]:
     """Format fields that a Hugging Face ``quantization_config`` sets.
 
     fp8 quantises weights and activations; MXFP4 keeps 16 bit outside of the
@@ -140,6 +140,8 @@ def quantized_formats(quantization: Mapping[str, Any] | None) -> dict[str, float
     """
     if not quantization:
         return {}
+    if not isinstance(quantization, Mapping):
+        raise InputError(f"quantization_config is {quantization!r}, not a mapping.")
     method = quantization.get("quant_method")
     if method in ("fp8", "fbgemm_fp8"):
         return {"weight_bits": 8.0, "activation_bits": 8.0}

@@ -63,6 +63,7 @@ DENSE_VALUES: Values = {
     "activation_density": 1.0,
 }
 """A dense grouped-query transformer in 16 bit; tokens 0 means unknown."""
+MOST_LAYERS = 10_000
 
 
 def build_transformer(values: Mapping[str, float]) -> Transformer:
@@ -89,13 +90,14 @@ def build_transformer(values: Mapping[str, float]) -> Transformer:
 
 
 def from_huggingface(
-    config: Mapping[str, Any], *, training_tokens: float = 0.0
+    config: Mapping[str, Any], *, training_tokens: float = 0.0, family: str = ""
 ) -> Transformer:
     """Transformer described by the content of a ``config.json``.
 
     Number formats follow ``quantization_config``; without one everything is
     16 bit. A file does not say how long its model was trained: give
-    ``training_tokens`` where quality is asked for, 0 means unknown.
+    ``training_tokens`` where quality is asked for, 0 means unknown. ``family``
+    reads it as another ``model_type``, for one that is written like a known one.
 
     Assumes: the text decoder only. Vision towers, prediction heads for
     several tokens, biases and norms on Q and K are left out, and so is which
@@ -111,15 +113,15 @@ def from_huggingface(
         (128.0, 32.0)
     """
     text = _text_config(config)
-    model_type = text.get("model_type")
-    if model_type not in FAMILIES:
-        raise _unknown_type(model_type)
-    family = FAMILIES[model_type]
-    reader = ConfigReader(text, defaults=family.defaults, renamed=family.renamed)
+    model_type = family or text.get("model_type")
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
+        raise _unknown_type(model_type, text)
+    rules = FAMILIES[model_type]
+    reader = ConfigReader(text, defaults=rules.defaults, renamed=rules.renamed)
     values = _common(reader)
-    values |= family.attention(reader, values)
-    values |= family.feedforward(reader, values)
-    values |= windows(reader, values, count=family.windows)
+    values |= rules.attention(reader, values)
+    values |= rules.feedforward(reader, values)
+    values |= windows(reader, values, count=rules.windows)
     if reader.problems:
         found = "; ".join(dict.fromkeys(reader.problems))
         raise InputError(f"config.json of a {model_type!r} model: {found}")
@@ -138,7 +140,7 @@ def _text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return text
 
 
-def _unknown_type(model_type: Any) -> InputError:
+def _unknown_type(model_type: Any, text: Mapping[str, Any]) -> InputError:
     known = sorted(FAMILIES)
     if model_type is None:
         return InputError(
@@ -150,12 +152,29 @@ def _unknown_type(model_type: Any) -> InputError:
     return InputError(
         f"model_type {model_type!r}: no rule says how this family writes its "
         f"attention, FFN and experts. {hint}Known: {', '.join(known)}. "
+        f"{_as_dense(text)} "
         "Or describe the model by its fields in a YAML file like configs/models/*."
     )
 
 
+def _as_dense(text: Mapping[str, Any]) -> str:
+    """What a dense model would lack, and how to read the file as one."""
+    reader = ConfigReader(text, defaults={}, renamed={})
+    values = _common(reader)
+    values |= grouped_attention(reader, values)
+    dense_ffn(reader, values)
+    lacking = "; ".join(dict.fromkeys(reader.problems))
+    how = f'"codesign import-hf config.json --as {DENSE}"'
+    if lacking:
+        return f"As a dense one ({how}) it would not do: {lacking}."
+    return f"If it is written like a dense one: {how}."
+
+
 def _common(read: ConfigReader) -> Values:
     layers = read.size("num_hidden_layers")
+    if layers > MOST_LAYERS:
+        read.problems.append(f"num_hidden_layers is {layers:g}, at most {MOST_LAYERS}")
+        layers = 1.0
     return {
         "hidden_size": read.size("hidden_size"),
         "num_layers": layers,
@@ -164,6 +183,9 @@ def _common(read: ConfigReader) -> Values:
         "tied_embeddings": read.number("tie_word_embeddings", default=0.0),
     }
 
+
+DENSE = "llama"
+"""Family of plain dense models."""
 
 _TIED = {"tie_word_embeddings": True}
 _GEMMA_3 = {"vocab_size": 262208, "head_dim": 256, **_TIED}

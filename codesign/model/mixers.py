@@ -4,8 +4,6 @@ Keys of a ``config.json`` -> fields of a Transformer that describe its mixers:
 grouped, latent and gated attention, windows, Mamba-2 and linear attention.
 """
 
-from typing import Any
-
 from codesign.model.reader import ConfigReader, Values, WindowCount
 
 LINEAR = "linear_attention"
@@ -96,7 +94,7 @@ def lightning_hybrid(read: ConfigReader, values: Values) -> Values:
 
 def _linear_layers(read: ConfigReader, layers: float) -> float:
     """Linear layers by list of kinds where given, else all but every n-th."""
-    kinds: list[Any] | None = read.raw("layer_types") or read.raw("attn_type_list")
+    kinds = read.items("layer_types") or read.items("attn_type_list")
     if kinds:
         return float(sum(kind in (LINEAR, 0) for kind in kinds))
     return layers - layers // read.size("full_attention_interval")
@@ -124,7 +122,7 @@ def windows(read: ConfigReader, values: Values, *, count: WindowCount) -> Values
     size = read.number("sliding_window", "attention_chunk_size", default=0.0)
     if not size or read.raw("use_sliding_window") is False:
         return {}
-    kinds = read.raw("layer_types")
+    kinds = read.items("layer_types")
     if kinds:
         windowed = sum(kind in WINDOWED for kind in kinds)
     else:
@@ -161,12 +159,13 @@ def upper_layers(read: ConfigReader, layers: float) -> float:
 def five_of_six_layers(read: ConfigReader, layers: float) -> float:
     """Gemma 3: one global layer after every five local ones."""
     period = read.number("sliding_window_pattern", default=6.0)
-    return layers - layers // period
+    return layers - layers // max(period, 1.0)
 
 
 def rotary_layers(read: ConfigReader, layers: float) -> float:
     """Llama 4: chunked attention in all but every fourth layer."""
-    flags = read.raw("no_rope_layers")
+    flags = read.items("no_rope_layers")
     if flags:
-        return float(sum(flags))
-    return layers - layers // read.number("no_rope_layer_interval", default=4.0)
+        return float(sum(flag == 1 for flag in flags))
+    period = read.number("no_rope_layer_interval", default=4.0)
+    return layers - layers // max(period, 1.0)

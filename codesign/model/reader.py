@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+LARGEST = 1e12  # of any count in a config file
 Values = dict[str, float]
 
 
@@ -38,7 +39,7 @@ class ConfigReader:
         """First of several keys that is set; noted as missing if none is."""
         for name in names:
             value = self.raw(name)
-            if isinstance(value, int | float):
+            if isinstance(value, int | float) and abs(value) < LARGEST:
                 return float(value)
             if value is not None:
                 self.problems.append(f"{name} is {value!r}, not a number")
@@ -47,6 +48,23 @@ class ConfigReader:
             self.problems.append(f"{' or '.join(names)} is missing")
             return 1.0
         return default
+
+    def items(self, name: str) -> list[Any]:
+        """A list of plain values; empty where it is not set, noted if it is none."""
+        value = self.raw(name)
+        if value is None or value is False:
+            return []
+        plain = isinstance(value, list) and all(
+            isinstance(item, str | int | float) for item in value
+        )
+        if not plain:
+            self.problems.append(f"{name} is not a list of plain values")
+            return []
+        return list(value)
+
+    def step(self, name: str) -> int:
+        """A period in layers, 1 where it is not set."""
+        return max(int(self.number(name, default=1.0)), 1)
 
     def size(self, *names: str) -> float:
         """A number that must be positive."""

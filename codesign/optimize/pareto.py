@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from codesign.config.limits import Limit, read_metric
+from codesign.config.limits import Limit, metric_units, read_metric
 from codesign.config.study import Study
 from codesign.core.errors import InputError
+from codesign.core.show import html_table, quantity_text, text_table
 from codesign.optimize.discrete import FEASIBLE, Mask, mutate, neighbours, scatter
 from codesign.optimize.engine import Goal
 from codesign.optimize.front import hypervolume, non_dominated
@@ -51,6 +52,25 @@ class Front:
     values: Floats
     tuned: Rung
     hypervolume: float
+
+    def __str__(self) -> str:
+        return f"{self.study.name}: {self._note()}\n{text_table(self._table())}"
+
+    def _repr_html_(self) -> str:
+        """Designs and their metrics: what a notebook shows."""
+        head, *rows = self._table()
+        return html_table(head, rows, note=self._note())
+
+    def _table(self) -> list[tuple[str, ...]]:
+        units = [metric_units()[name] for name in self.metrics]
+        rows = [
+            (str(i), *map(quantity_text, values, units))
+            for i, values in enumerate(self.values)
+        ]
+        return [("design", *self.metrics), *rows]
+
+    def _note(self) -> str:
+        return f"{len(self.rungs)} designs, hypervolume {self.hypervolume:.4g}."
 
 
 def pareto(

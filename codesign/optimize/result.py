@@ -1,11 +1,15 @@
 """What does a search return? Rungs, the best design and the evidence for it."""
 
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 import numpy as np
 
+from codesign.config.limits import metric_units
 from codesign.config.study import Study
+from codesign.core.quantities import Unit
+from codesign.core.show import html_table, quantity_text, text_table
 from codesign.cost.record import Cost
 from codesign.optimize.space import Floats
 from codesign.outcome.service import Service
@@ -103,6 +107,40 @@ class Result:
     seconds: float
     timings: dict[str, float] = field(default_factory=dict)
     waterfall: Waterfall | None = None
+
+    def __str__(self) -> str:
+        return f"{self.study.name}: {self.status}\n{text_table(self._table())}"
+
+    def _repr_html_(self) -> str:
+        """Rungs, what binds, and the outcome: what a notebook shows."""
+        head, *rows = self._table()
+        title = f"<strong>{escape(self.study.name)}</strong>: {escape(self.status)}"
+        return f"<div>{title}{html_table(head, rows, note=self._binding())}</div>"
+
+    def _table(self) -> list[tuple[str, ...]]:
+        """A row per rung: objective, change against tuned, latency, power, gap."""
+        unit = metric_units()[self.study.minimize]
+        tuned = self.rungs[min(1, len(self.rungs) - 1)].objective
+        head = ("rung", self.study.minimize, "against tuned", "time_per_output_token")
+        rows = [
+            (
+                rung.name,
+                quantity_text(rung.objective, unit),
+                f"{rung.objective / tuned - 1:+.1%}",
+                quantity_text(rung.cost.time_per_output_token, Unit("s/token")),
+                quantity_text(rung.cost.power, Unit("W")),
+                quantity_text(rung.quality.gap, Unit("1")),
+                "kept" if rung.feasible else f"broken: {rung.worst}",
+            )
+            for rung in self.rungs
+        ]
+        return [(*head, "power", "quality.gap", "limits"), *rows]
+
+    def _binding(self) -> str:
+        """Limits that bind, with their shadow prices."""
+        binding = self.evidence.binding if self.evidence else ()
+        prices = [f"{each.name} ({each.price:.2g})" for each in binding]
+        return f"Binding, with shadow prices: {', '.join(prices) or 'none'}."
 
     @property
     def as_given(self) -> Rung:

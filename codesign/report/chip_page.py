@@ -14,7 +14,7 @@ from codesign.report.chip_plots import (
     plot_chip_power,
 )
 from codesign.report.chips import AREA_PARTS, ChipFacts, chip_facts
-from codesign.report.page import Chart, chart_html, page_html
+from codesign.report.html import Chart, chart_html, page_html
 from codesign.report.tables import Table
 from codesign.report.texts import NONE, change, number
 

@@ -3,17 +3,21 @@
 ``Front`` -> Plotly figure, table of designs, and one HTML file.
 """
 
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
+from codesign.core.errors import InputError
 from codesign.core.paths import get_path
 from codesign.core.quantities import Unit
 from codesign.optimize.pareto import Front
-from codesign.report.page import Chart, chart_html, page_html, table_html
-from codesign.report.style import BLUE, GREY, ORANGE, base_figure
+from codesign.optimize.result import Result
+from codesign.report.html import Chart, chart_html, page_html, table_html
+from codesign.report.style import BLUE, GREY, ORANGE, base_figure, rung_colors
 from codesign.report.tables import Table, metric_title, metric_unit, metric_value
 from codesign.report.texts import common_unit, number, quantity
 
@@ -143,6 +147,75 @@ def short_table(front: Front) -> Table:
         rows=(*(row[:width] for row in full.rows), ("tuned baseline", *tuned)),
         note=full.note,
     )
+
+
+def front_chart(data: Mapping[str, Any], result: Result) -> Chart:
+    """A front that was traced before, and the designs of a result beside it.
+
+    ``data`` is the content of ``front.json``.
+
+    Raises:
+        InputError: it is not that of a front.
+    """
+    try:
+        y, x = list(data["tuned"])[:2]
+        designs = [(float(d[x]), float(d[y])) for d in data["designs"]]
+        shown = {r.name: [metric_value(r, m) for m in (x, y)] for r in result.rungs}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"front.json: not the data of a front ({error}).") from error
+    columns = zip(*designs, *shown.values(), strict=True)
+    units = [
+        common_unit(column, metric_unit(name))
+        for name, column in zip((x, y), columns, strict=True)
+    ]
+    titles = [
+        f"{metric_title(m)} [{u}]" for m, (u, _) in zip((x, y), units, strict=True)
+    ]
+    (_, wide), (_, high) = units
+    places = [(across / wide, up / high) for across, up in designs]
+    marks = {name: (across / wide, up / high) for name, (across, up) in shown.items()}
+    rows = [("front", *map(number, place)) for place in places]
+    rows += [(name, *map(number, place)) for name, place in marks.items()]
+    figure = _beside(places, marks, colors=rung_colors(result))
+    return Chart(
+        name="front",
+        caption=f"Legal designs with the least {metric_title(y)} at their "
+        f"{metric_title(x)}, and the designs of this page.",
+        figure=base_figure(
+            figure,
+            height=420,
+            xaxis={"title": {"text": titles[0]}, "type": "log"},
+            yaxis={"title": {"text": titles[1]}, "type": "log"},
+        ),
+        table=Table("Front", ("design", *titles), tuple(rows)),
+    )
+
+
+def _beside(
+    places: Sequence[tuple[float, float]],
+    marks: Mapping[str, tuple[float, float]],
+    *,
+    colors: Mapping[str, str],
+) -> go.Figure:
+    """A front as a line of points, and single designs as stars."""
+    across, up = zip(*places, strict=True)
+    line = {"color": GREY, "width": 1, "shape": "hv"}
+    figure = go.Figure(
+        go.Scatter(
+            x=across,
+            y=up,
+            mode="lines+markers",
+            line=line,
+            marker={"size": MARKER, "color": BLUE},
+            name="front",
+        )
+    )
+    for name, place in marks.items():
+        star = {"size": MARKER + 4, "symbol": "star", "color": colors.get(name, GREY)}
+        figure.add_scatter(
+            x=[place[0]], y=[place[1]], mode="markers", marker=star, name=name
+        )
+    return figure
 
 
 def write_front(front: Front, path: Path, *, command: str) -> None:

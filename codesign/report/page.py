@@ -5,18 +5,13 @@ Every figure carries a caption and its numbers as a table, which stand alone
 where scripts are off.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
+from typing import Any
 
 import plotly.graph_objects as go
-from plotly.offline import get_plotlyjs
 
 from codesign.config.records import ValueInfo
 from codesign.optimize.result import Result
@@ -37,7 +32,19 @@ from codesign.report.confidence import (
     constants_table,
     terms_table,
 )
+from codesign.report.die import die_svg
+from codesign.report.front import front_chart
 from codesign.report.guards import guards_table
+from codesign.report.html import (
+    Chart,
+    chart_html,
+    folded_html,
+    list_html,
+    page_html,
+    picture_html,
+    table_html,
+)
+from codesign.report.intervals import beyond_table, intervals_table
 from codesign.report.limits import binding_table, limit_title, limits_table
 from codesign.report.plots import plot_area, plot_energy, plot_quality, plot_time
 from codesign.report.roofline import plot_roofline
@@ -59,7 +66,6 @@ from codesign.report.sources import (
 )
 from codesign.report.support import support_table
 from codesign.report.tables import (
-    Table,
     boundary_table,
     comparison_table,
     headline,
@@ -72,17 +78,8 @@ from codesign.report.texts import change, number, percent
 FULL_LADDER = 3  # beyond as many rungs the ladder gets a section of its own
 NUMERIC = frozenset("0123456789±×–−∞+")
 NO_ROWS = '<p class="note">None.</p>'
+DIE = "One die of each design, drawn to one scale; parts are areas."
 KKT_STATIONARY = 1e-6  # largest violation of the conditions of optimality
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A figure with the caption under it and the numbers behind it."""
-
-    name: str
-    caption: str
-    figure: go.Figure
-    table: Table
 
 
 def write_report(
@@ -91,35 +88,44 @@ def write_report(
     *,
     command: str,
     timings: dict[str, float] | None = None,
+    front: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the report of a result as one HTML file.
 
     ``command`` is shown as what reruns the study, ``timings`` are seconds by
-    name shown beside those of the result.
+    name shown beside those of the result, ``front`` is the content of the
+    ``front.json`` of a front to show beside it.
 
     Example:
         ``write_report(result, path, command="codesign optimize joint_chat.yaml")``
     """
-    page = render_report(result, command=command, timings=timings)
+    page = render_report(result, command=command, timings=timings, front=front)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
 
 
 def render_report(
-    result: Result, *, command: str, timings: dict[str, float] | None = None
+    result: Result,
+    *,
+    command: str,
+    timings: dict[str, float] | None = None,
+    front: Mapping[str, Any] | None = None,
 ) -> str:
     """The page of a result as text."""
     known = constants(result.study)
     charts = {chart.name: chart for chart in build_charts(result)}
+    charts |= {"front": front_chart(front, result)} if front else {}
     sections = [
         _head(result, known),
         table_html(boundary_table(result), heading="h2"),
         table_html(comparison_table(result), heading="h2"),
         *_ladder(charts),
+        *_front(charts),
         _constraints(result, charts),
         "<h2>Where the joules and seconds go</h2>",
         *(chart_html(charts[name]) for name in ("energy", "time", "roofline")),
         "<h2>Silicon</h2>",
+        picture_html(die_svg(result), caption=DIE),
         chart_html(charts["area"]),
         "<h2>Model quality</h2>",
         chart_html(charts["quality"]),
@@ -129,7 +135,9 @@ def render_report(
         table_html(guards_table(result)),
         _evidence(result, charts),
         "<h2>Assumptions and validity</h2>",
-        _list(assumptions(result, known)),
+        table_html(intervals_table(result)),
+        table_html(beyond_table(result)),
+        list_html(assumptions(result, known)),
         table_html(validity_table(result)),
         table_html(spread_table(result, known)),
         table_html(support_table(result, known)),
@@ -139,13 +147,6 @@ def render_report(
     ]
     title = f"{result.study.name}: co-design report"
     return page_html(title, sections, charts=list(charts.values()))
-
-
-def page_html(title: str, sections: Sequence[str], *, charts: Sequence[Chart]) -> str:
-    """A whole page of sections in HTML, with the data of its figures."""
-    return Template(_resource("page.html")).substitute(
-        title=escape(title), body="\n".join(sections), scripts=_scripts(charts)
-    )
 
 
 def build_charts(result: Result) -> tuple[Chart, ...]:
@@ -251,9 +252,15 @@ def _chip_sources(result: Result) -> list[str]:
 
 
 def _ladder(charts: dict[str, Chart]) -> list[str]:
+    """The section of the ladder: its table, then the waterfall where there is one."""
     if "ladder" not in charts:
         return []
-    return ["<h2>Ladder</h2>", chart_html(charts["ladder"], folded=False)]
+    found = [charts[name] for name in ("ladder", "waterfall") if name in charts]
+    return ["<h2>Ladder</h2>", *(chart_html(chart, folded=False) for chart in found)]
+
+
+def _front(charts: dict[str, Chart]) -> list[str]:
+    return ["<h2>Front</h2>", chart_html(charts["front"])] if "front" in charts else []
 
 
 def _constraints(result: Result, charts: dict[str, Chart]) -> str:
@@ -262,14 +269,14 @@ def _constraints(result: Result, charts: dict[str, Chart]) -> str:
         parts.append(table_html(binding_table(result)))
         parts.append(chart_html(charts["levers"]))
     parts.append(table_html(variables_table(result)))
-    parts.append(_folded(limits_table(result)))
+    parts.append(folded_html(limits_table(result)))
     return "\n".join(parts)
 
 
 def _evidence(result: Result, charts: dict[str, Chart]) -> str:
     parts = [
         "<h2>Evidence that this is an optimum</h2>",
-        _list(_evidence_words(result)),
+        list_html(_evidence_words(result)),
     ]
     if "convergence" in charts:
         both = chart_html(charts["convergence"]), chart_html(charts["rounding"])
@@ -294,105 +301,6 @@ def _evidence_words(result: Result) -> Sequence[str]:
         f"Tightest limit: {limit_title(best.worst)}. Variables at a bound: "
         f"{len(evidence.at_bound)}.",
     )
-
-
-def table_html(table: Table, *, heading: str = "h3") -> str:
-    """A table with its title and note; an empty one is its note alone."""
-    title = f"<{heading}>{escape(table.title)}</{heading}>"
-    note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
-    if not table.rows:
-        return f"{title}\n{note or NO_ROWS}"
-    return f"{title}\n{_bare_table(table)}\n{note}"
-
-
-def _bare_table(table: Table) -> str:
-    right = _figure_columns(table)
-    head = "".join(
-        f"<th{right[i]}>{escape(name)}</th>" for i, name in enumerate(table.columns)
-    )
-    body = "\n".join(
-        f"<tr>{_row_html(table, index, right=right)}</tr>"
-        for index in range(len(table.rows))
-    )
-    return (
-        f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n'
-        f"<tbody>\n{body}\n</tbody></table></div>"
-    )
-
-
-def _row_html(table: Table, index: int, *, right: Sequence[str]) -> str:
-    first, *rest = table.rows[index]
-    cells = [f'<th scope="row">{escape(first)}</th>']
-    for column, text in enumerate(rest, start=1):
-        tone = table.tones.get((index, column), "")
-        inner = f'<span class="{tone}">{escape(text)}</span>' if tone else escape(text)
-        cells.append(f"<td{right[column]}>{inner}</td>")
-    return "".join(cells)
-
-
-def _figure_columns(table: Table) -> list[str]:
-    """Class attribute of each column: numbers are set to the right."""
-    columns = list(zip(*table.rows, strict=True)) or [("–",)] * len(table.columns)
-    return [
-        ' class="figure"' if index and all(map(_is_number, column)) else ""
-        for index, column in enumerate(columns)
-    ]
-
-
-def _is_number(text: str) -> bool:
-    return not text or (text[0] in NUMERIC and len(text.split()) <= 2)  # noqa: PLR2004  value, unit
-
-
-def _folded(table: Table) -> str:
-    note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
-    return (
-        f"<details><summary>{escape(table.title)}</summary>\n"
-        f"{_bare_table(table)}\n{note}</details>"
-    )
-
-
-def chart_html(chart: Chart, *, folded: bool = True) -> str:
-    """Place of a figure, its caption and its numbers, folded up by the script."""
-    numbers = _bare_table(chart.table)
-    if folded:
-        summary = f"<summary>Numbers: {escape(_lower(chart.table.title))}</summary>"
-        numbers = f"<details open>{summary}\n{numbers}\n</details>"
-    return (
-        f'<figure><div data-figure="figure-{chart.name}"></div>\n'
-        f"<figcaption>{escape(chart.caption)}</figcaption>\n{numbers}</figure>"
-    )
-
-
-def _lower(title: str) -> str:
-    return title[:1].lower() + title[1:]
-
-
-def _list(sentences: Sequence[str]) -> str:
-    items = "\n".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
-    return f"<ul>\n{items}\n</ul>"
-
-
-def _scripts(charts: Sequence[Chart]) -> str:
-    data = "\n".join(
-        f'<script type="application/json" id="figure-{chart.name}">'
-        f"{figure_json(chart.figure)}</script>"
-        for chart in charts
-    )
-    library = f'<script id="plotly-library">{get_plotlyjs()}</script>'
-    return f"{data}\n{library}\n<script>{_resource('page.js')}</script>"
-
-
-def figure_json(figure: go.Figure) -> str:
-    """Data and layout of a figure as JSON that cannot close its script tag."""
-    content = json.loads(str(figure.to_json()))
-    shown = {"data": content["data"], "layout": content["layout"]}
-    text = json.dumps(shown, separators=(",", ":"))
-    return text.replace("<", "\\u003c")
-
-
-@cache
-def _resource(name: str) -> str:
-    return (files("codesign.report") / name).read_text(encoding="utf-8")
 
 
 FIGURES: dict[str, Callable[[Result], go.Figure]] = {

@@ -82,6 +82,36 @@ def summary(folder: Path) -> dict[str, Any]:
     return {name: known.get(name, manifest.get(name)) for name in SUMMARY}
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """Points of a sweep without a result: how many, why, and the first of them."""
+
+    illegal: int
+    not_finite: int
+    first: int | None
+
+
+def left_out(folder: Path) -> LeftOut:
+    """Points that no design can be built at, and points that gave no number."""
+    points, metric = _points(folder), summary(folder)["minimize"]
+    if not points:
+        return LeftOut(0, 0, None)
+    finite = f"isfinite(coalesce(\"{metric}\", 'nan'::DOUBLE))"
+    bad = f"NOT legal OR NOT {finite}"
+    columns = (
+        "count(*) FILTER (NOT legal)",
+        f"count(*) FILTER (legal AND NOT {finite})",
+        f"min(point) FILTER ({bad})",
+    )
+    text = f"SELECT {', '.join(columns)} FROM ({points})"  # noqa: S608 - quoted
+    with duckdb.connect() as base:
+        try:
+            illegal, broken, first = base.execute(text).fetchall()[0]
+        except duckdb.Error:
+            return LeftOut(0, 0, None)
+    return LeftOut(int(illegal), int(broken), first)
+
+
 def query_runs(parent: Path, sql: str, *, most: int = MOST_ROWS) -> Answer:
     """Rows of a SQL query over ``runs``, ``points`` and ``rungs``.
 

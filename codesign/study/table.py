@@ -20,6 +20,7 @@ from codesign.config.doubts import Doubts, doubts_text
 from codesign.core.errors import InputError, UnknownNameError
 from codesign.core.paths import nearest, path_units
 from codesign.core.quantities import Unit
+from codesign.core.show import html_table, quantity_text, text_table
 from codesign.model.transformer import Transformer
 from codesign.serving.design import Design
 from codesign.study.folder import Run
@@ -27,6 +28,8 @@ from codesign.study.plain import field_label, finite_or_none, flat_values
 from codesign.study.runs import write_whole
 from codesign.study.shards import Columns, database, plain_column, shard_path
 
+HIDDEN = ("violation",)
+SHOWN = 10  # rows in a notebook
 SUFFIXES = (".csv", ".json", ".parquet")
 
 
@@ -63,6 +66,29 @@ class Table:
     def __len__(self) -> int:
         first = self.columns[0]
         return len(self.read([first])[first])
+
+    def __str__(self) -> str:
+        return f"{self._note()}\n{text_table(self._rows())}"
+
+    def _repr_html_(self) -> str:
+        """The first rows with their units: what a notebook shows."""
+        head, *rows = self._rows()
+        return html_table(head, rows, note=self._note())
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        names = [name for name in self.columns if name not in HIDDEN]
+        shown = [self.row(place) for place in range(min(len(self), SHOWN))]
+        rows = [tuple(self._cell(name, row[name]) for name in names) for row in shown]
+        return [tuple(names), *rows]
+
+    def _cell(self, name: str, value: Any) -> str:
+        if isinstance(value, float) and name in self.units:
+            return quantity_text(value, Unit(self.units[name] or "1"))
+        return str(value)
+
+    def _note(self) -> str:
+        kept = f", kept in {self.folder}" if self.folder else ""
+        return f"{len(self)} rows{kept}; the first {min(len(self), SHOWN)} are shown."
 
     def to_numpy(self, names: Sequence[str] | None = None) -> Columns:
         """All columns, or some, as a dict of arrays."""

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import codesign
 from codesign.app.cli import COMMANDS, app
@@ -13,7 +14,7 @@ from codesign.app.flags import NUMBER_FLAGS, RECORD_FLAGS
 from tests.app.runner import invoke
 
 ROOT = Path(codesign.__file__).resolve().parents[1]
-NAMES = [command.__name__ for command in COMMANDS]
+NAMES = [command.__name__.replace("_", "-") for command in COMMANDS]
 LONGEST_HELP = 0.5  # seconds of processor time
 
 
@@ -75,14 +76,14 @@ def test_every_command_has_help_with_an_example_or_flags(name: str):
     assert "--debug" in done.stdout
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n not in {"init", "report"}])
-def test_every_command_with_results_prints_json(name: str):
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_prints_json(name: str):
     assert "--json" in invoke(name, "--help").stdout
 
 
 def test_no_command_exists_that_does_nothing():
     registered = [each.callback.__name__ for each in app.registered_commands]
-    assert registered == NAMES
+    assert [name.replace("_", "-") for name in registered] == NAMES
 
 
 def test_unknown_command_names_the_nearest():
@@ -100,3 +101,33 @@ def test_flags_are_the_names_of_build_design():
 
     assert set(NUMBER_FLAGS) == set(PLACES)
     assert set(RECORD_FLAGS) == {"chip", "draft", "model", "stack"}
+
+
+COMPLETED = {
+    "a command": ("codesign opt", "optimize"),
+    "a chip": ("codesign evaluate --chip h100-s", "h100-sxm"),
+    "a model": ("codesign sweep --model llama-3-7", "llama-3-70b"),
+    "a stack": ("codesign sensitivity --stack ide", "ideal"),
+    "a study": ("codesign optimize joint", "joint_chat"),
+    "a flag": ("codesign evaluate --tensor-p", "--tensor-parallel"),
+}
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize("what", COMPLETED)
+def test_shell_completes(what: str, shell: str):
+    words, expected = COMPLETED[what]
+    asked = {
+        "_CODESIGN_COMPLETE": f"complete_{shell}",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(words.count(" ")),
+        "_TYPER_COMPLETE_ARGS": words,
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+    }
+    done = CliRunner().invoke(app, [], env=asked, prog_name="codesign")
+    assert expected in done.stdout
+
+
+def test_completion_can_be_shown():
+    done = invoke("--help")
+    assert "--install-completion" in done.stdout

@@ -134,19 +134,6 @@ def test_study_beside_its_files_gives_the_same_answer_as_json(
     assert load_study(folder / "resolved.yaml").name == "small"
 
 
-def test_limits_that_cannot_be_kept_are_named(searched: Searched, tmp_path: Path):
-    file = tmp_path / "tight.yaml"
-    text = searched.study.read_text(encoding="utf-8").replace("30 ms", "1 ms")
-    file.write_text(text, encoding="utf-8")
-    folder = tmp_path / "run"
-    done = invoke("optimize", file, "--quiet", "--out", folder)
-    assert done.exit_code == 3, done.output
-    assert "time_per_output_token <= 1 ms" in done.stderr
-    assert "Relax" in done.stderr
-    assert (folder / "best.yaml").is_file()
-    assert (folder / "report.html").is_file()
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize(
     ("number", "after"), [(signal.SIGINT, "optimize"), (signal.SIGTERM, "minimize")]

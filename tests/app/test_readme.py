@@ -11,14 +11,14 @@ from tests.app.runner import invoke
 
 ROOT = Path(codesign.__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMAND = re.compile(r"(?:^|[\s/`])codesign ([a-z]+[^`\n]*)")
+COMMAND = re.compile(r"(?:^|[\s/`])codesign ([a-z][a-z-]*[^`\n]*)")
 
 
 def test_every_command_that_the_readme_names_exists():
     blocks = re.findall(r"^```bash\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     inline = re.findall(r"`codesign [^`]+`", README)
     named = [c for text in (*blocks, *inline) for c in COMMAND.findall(text)]
-    names = {each.__name__ for each in COMMANDS}
+    names = {each.__name__.replace("_", "-") for each in COMMANDS}
     assert named
     assert {text.split()[0] for text in named} <= names
 

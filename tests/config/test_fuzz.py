@@ -4,6 +4,7 @@ import json
 import string
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,16 +12,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from codesign.config.catalogue import presets_directory
-from codesign.config.chips import load_chip
+from codesign.config.chips import load_chip, load_stack
+from codesign.config.design import build_design, design_to_dict, load_design
 from codesign.config.limits import read_limit
 from codesign.config.models import load_model
 from codesign.config.overrides import parse_overrides
 from codesign.config.study import load_study
 from codesign.config.sweep import build_plan
 from codesign.config.units import parse_quantity
-from codesign.config.yaml import Problems
+from codesign.config.yaml import Problems, yaml_text
 from codesign.core.errors import CodesignError, InputError
 from codesign.core.quantities import Unit
+from codesign.model.huggingface import from_huggingface
 from codesign.study.folder import open_run
 from codesign.study.runs import load_run, read_manifest
 from tests.study.jobs import new_run
@@ -29,11 +32,29 @@ PRESETS = presets_directory()
 STUDY = (PRESETS / "studies" / "joint_chat.yaml").read_text(encoding="utf-8")
 CHIP = (PRESETS / "chips" / "h100-sxm.yaml").read_text(encoding="utf-8")
 MODEL = (PRESETS / "models" / "llama-3-8b.yaml").read_text(encoding="utf-8")
+STACK = (PRESETS / "stacks" / "vllm-0.11-h100.yaml").read_text(encoding="utf-8")
 JUNK = st.text(alphabet=string.printable + "é\u2028\x00{}[]&*!|>%@`", max_size=12)
+ANY = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | JUNK,
+    lambda below: (
+        st.lists(below, max_size=3) | st.dictionaries(JUNK, below, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
 FEW = settings(
     max_examples=40,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+
+
+@cache
+def design_text() -> str:
+    design = build_design(
+        chip="h100-sxm", model="llama-3-8b", batch=8, prompt_length=64, output_length=9
+    )
+    return yaml_text(design_to_dict(design))
 
 
 def damaged(text: str) -> st.SearchStrategy[str]:
@@ -79,21 +100,43 @@ def test_damaged_model(text: str, tmp_path: Path):
     only_input_errors(load_model, file)
 
 
+CONFIGS = sorted((Path(__file__).parents[1] / "fixtures" / "huggingface").glob("*"))
+
+
+@settings(max_examples=150)
+@given(data=st.data())
+def test_any_huggingface_config(data: st.DataObject):
+    file = data.draw(st.sampled_from(CONFIGS))
+    config = json.loads(file.read_text(encoding="utf-8"))
+    inner = [v for v in config.values() if isinstance(v, dict) and v]
+    place = data.draw(st.sampled_from([config, *inner]))
+    place[data.draw(st.sampled_from(sorted(place)))] = data.draw(ANY)
+    only_input_errors(from_huggingface, config)
+
+
+@pytest.mark.parametrize("value", [1e300, float("inf"), float("nan"), 10**9])
+def test_endless_layers_end(value: float):
+    config = json.loads(CONFIGS[0].read_text(encoding="utf-8"))
+    with pytest.raises(InputError, match="num_hidden_layers"):
+        from_huggingface({**config, "num_hidden_layers": value})
+
+
+@FEW
+@given(data=st.data())
+def test_damaged_design_or_stack(*, data: st.DataObject, tmp_path: Path):
+    file = tmp_path / "x.yaml"
+    for text, load in ((design_text(), load_design), (STACK, load_stack)):
+        damage = data.draw(damaged(text))
+        file.write_text(damage, encoding="utf-8", newline="")
+        only_input_errors(load, file)
+
+
 @given(text=st.text(max_size=40))
 def test_any_text_as_quantity_override_or_limit(text: str):
     only_input_errors(parse_quantity, text, Unit("B/s"))
     only_input_errors(parse_overrides, [text, f"chip.tdp={text}"])
     read_limit(text, place="x", problems=Problems())
     read_limit(f"power <= {text}", place="x", problems=Problems())
-
-
-ANY = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.integers() | JUNK,
-    lambda below: (
-        st.lists(below, max_size=3) | st.dictionaries(JUNK, below, max_size=3)
-    ),
-    max_leaves=6,
-)
 
 
 @given(entry=ANY, method=st.sampled_from(["grid", "list", "sobol"]))

@@ -11,7 +11,7 @@ from codesign.config.catalogue import list_presets
 from codesign.config.chips import load_chip, load_published
 from codesign.report.chip_page import chip_charts, write_chip_page
 from codesign.report.chips import ChipFacts, chip_facts
-from codesign.report.page import Chart
+from codesign.report.html import Chart
 from tests.report.pages import read_page
 
 ROOT = Path(__file__).resolve().parents[2]

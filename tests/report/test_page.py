@@ -9,8 +9,9 @@ import pytest
 from codesign.optimize.result import Result
 from codesign.report import write_report
 from codesign.report.guards import guards_table
+from codesign.report.html import figure_json
 from codesign.report.limits import binding_table, limits_table
-from codesign.report.page import build_charts, figure_json, render_report
+from codesign.report.page import build_charts, render_report
 from codesign.report.tables import (
     Table,
     boundary_table,
