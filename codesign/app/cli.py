@@ -13,6 +13,7 @@ from codesign.app.compare import compare
 from codesign.app.doctor import doctor
 from codesign.app.errors import guarded, stop_on_signals
 from codesign.app.evaluate import evaluate
+from codesign.app.explore import explore
 from codesign.app.init import init
 from codesign.app.measure import measure
 from codesign.app.merge import merge
@@ -38,6 +39,7 @@ COMMANDS = (
     pareto,
     sweep,
     sensitivity,
+    explore,
     compare,
     runs,
     rerun,

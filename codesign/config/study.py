@@ -99,7 +99,7 @@ class Study:
     the content of the file with every default filled in but for recipe,
     reference and budget, which stand there only where the file names them. A
     study that only sweeps may have no ``free`` variables; ``sweep`` holds its
-    points.
+    points. ``compared`` is the reference of quality where no file names it.
     """
 
     name: str
@@ -114,6 +114,7 @@ class Study:
     search: Search = Search()
     resolved: dict[str, Any] = field(default_factory=dict[str, Any])
     sweep: Plan | None = None
+    compared: Transformer | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -142,6 +143,8 @@ class Study:
     @property
     def reference(self) -> Transformer:
         """The model that quality is relative to, the baseline's unless named."""
+        if self.compared is not None:
+            return self.compared
         found = read_reference(self.resolved.get("reference"), Problems())
         return self.baseline.model if found is None else found
 
@@ -477,7 +480,7 @@ def _resolved(study: Study, given: Mapping[str, Any]) -> dict[str, Any]:
         "name": study.name,
         "baseline": baseline,
         "request": {k: v for k, v in numbers.items() if k in REQUEST_KEYS},
-        "free": {variable.path: _bounds(variable) for variable in study.free},
+        "free": {variable.path: bounds_text(variable) for variable in study.free},
         "minimize": study.minimize,
         "subject_to": [limit.text for limit in study.limits],
         "off": list(study.off),
@@ -505,7 +508,8 @@ def _axis(axis: Axis) -> Any:
     return {**ends, "log": True} if axis.scale == "log" else ends
 
 
-def _bounds(variable: Variable) -> dict[str, Any]:
+def bounds_text(variable: Variable) -> dict[str, Any]:
+    """The entry of a variable in the ``free`` section of a study."""
     unit = Unit(variable.unit)
     if variable.choices:
         return {"choices": [exact_text(value, unit) for value in variable.choices]}
