@@ -1,14 +1,16 @@
 """``codesign explore``: sliders, live metrics and exact gradients on a local page."""
 
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from codesign.app.errors import complain
 from codesign.app.flags import Json
 from codesign.app.output import own_version
-from codesign.core.errors import InputError
+from codesign.core.errors import CodesignError, InputError
 
 HOST = "127.0.0.1"
 PORT = 8642
@@ -107,11 +109,16 @@ def _serve(
         from codesign.explore.session import open_session
 
         progress("reading presets")
-        session = open_session(file, overrides=overrides, runs=runs)
+        try:
+            session = open_session(file, overrides=overrides, runs=runs)
+        except CodesignError as error:
+            complain(str(error))
+            raise
         session.warm(progress)
         return session
 
     settings = uvicorn.Config(
         build_app(opening), log_level="warning", timeout_graceful_shutdown=1
     )
-    uvicorn.Server(settings).run(sockets=[place])
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(settings).run(sockets=[place])

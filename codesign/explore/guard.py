@@ -18,7 +18,7 @@ FORBIDDEN = 403
 LARGEST_BODY = 256 * 1024
 HEADERS = {
     b"content-security-policy": (
-        b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+        b"default-src 'none'; script-src 'self'; style-src 'self'; "
         b"img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
         b"form-action 'none'; frame-ancestors 'none'"
     ),

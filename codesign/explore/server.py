@@ -6,6 +6,7 @@ A function that opens a session -> an ASGI application.
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
 from threading import Event, Thread
@@ -80,7 +81,7 @@ STREAMED = ("optimise", "pareto")
 
 
 def build_app(opening: Callable[[Tell], Any]) -> App:
-    """The application; opening a session starts with the first request."""
+    """The application; it opens the session when it starts."""
     desk = Desk(opening)
     static = Path(str(files("codesign.explore"))) / "static"
 
@@ -109,7 +110,13 @@ def build_app(opening: Callable[[Tell], Any]) -> App:
         *(Route(f"/api/{name}", to, methods=["POST"]) for name, to in posts.items()),
         Mount("/static", StaticFiles(directory=static)),
     ]
-    return guarded(Starlette(routes=routes))
+
+    @asynccontextmanager
+    async def begin(_: Starlette) -> AsyncIterator[None]:
+        desk.begin()
+        yield
+
+    return guarded(Starlette(routes=routes, lifespan=begin))
 
 
 def _ask(desk: Desk, method: str) -> Endpoint:
