@@ -6,7 +6,7 @@ with cost, quality and service of the design beside them.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -147,10 +147,8 @@ def look(design: Design, of: str, *, scale: Scale) -> Frame:
     so  dm/dp = m_p - m_B r_p / r_B.
     """
     held = settled(design)
-    run = compiled()
-    (value, seen), slopes = jax.device_get(
-        run(held, np.int64(place_of(of)), scale=scale)
-    )
+    run = partial(compiled(), scale=scale)
+    (value, seen), slopes = jax.device_get(run(held, np.int64(place_of(of))))
     if float(held.request.rate) > 0:
         _, rest = jax.device_get(run(held, np.int64(place_of(RESIDUAL))))
         ratio = slopes.deployment.batch / rest.deployment.batch

@@ -20,7 +20,7 @@ from codesign.config.limits import Limit
 from codesign.config.overrides import apply_overrides
 from codesign.config.study import OBJECTIVE, Study, load_study
 from codesign.config.yaml import read_yaml
-from codesign.core.errors import InputError
+from codesign.core.errors import InputError, InterruptedRunError
 from codesign.core.paths import get_path
 from codesign.core.record import as_float64
 from codesign.explore import export, searching, view
@@ -73,6 +73,7 @@ class Session:
         self.searcher = searching.Searcher()
         self._origins = {"": origin}
         self._scale: Scale | None = None
+        self._moves = 0
         self._frame = lru_cache(maxsize=KEPT_FRAMES)(self._look)
         self._design = lru_cache(maxsize=KEPT_FRAMES)(self._place)
 
@@ -109,6 +110,7 @@ class Session:
 
     def evaluate(self, data: Any) -> dict[str, Any]:
         """Metrics, elasticities, limits and breakdowns of a state."""
+        self._moves += 1
         asked = self._asked(data)
         frame, pinned = self._shown(asked), self._pinned(asked)
         tied = self._tied(asked.state)
@@ -130,8 +132,12 @@ class Session:
         return view.roofline_view(self._shown(self._asked(data)))
 
     def slice(self, data: Any) -> dict[str, Any]:
-        """The metric along one slider, from end to end."""
-        asked = self._asked(data)
+        """The metric along one slider, from end to end.
+
+        Raises:
+            InterruptedRunError: a slider was moved meanwhile.
+        """
+        asked, moves = self._asked(data), self._moves
         slider = self._slider(str(data.get("path", "")))
         found = slider.variable
         at = float(get_path(self._shown(asked).design, slider.path))
@@ -140,6 +146,8 @@ class Session:
         values = found.choices or tuple(spaced(low, high, SLICE_POINTS))
         points: list[dict[str, float]] = []
         for value in values:
+            if self._moves != moves:
+                raise InterruptedRunError("A slider was moved meanwhile.")
             try:
                 frame = self._at(asked, {slider.path: float(value)})
             except InputError:

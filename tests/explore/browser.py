@@ -71,7 +71,10 @@ class Page:
             if found:
                 return found
             time.sleep(0.02)
-        raise AssertionError(f"after {longest:.0f} s still not: {script}")
+        said = self.run("document.getElementById('message')?.textContent")
+        raise AssertionError(
+            f"after {longest:.0f} s still not: {script}\n{said}\n{self.errors}"
+        )
 
     def key(self, name: str) -> None:
         """Press a key where the focus is."""
@@ -81,9 +84,7 @@ class Page:
 
     def emulate(self, **features: str) -> None:
         """Pretend a media feature, such as prefers_color_scheme="dark"."""
-        media = [
-            {"name": n.replace("_", "-"), "value": v} for n, v in features.items()
-        ]
+        media = [{"name": n.replace("_", "-"), "value": v} for n, v in features.items()]
         self._call("Emulation.setEmulatedMedia", features=media)
 
     def picture(self, path: Path) -> None:

@@ -10,7 +10,8 @@ import { Tiles, drawLimits } from "./tiles.js";
 
 const $ = (id) => document.getElementById(id);
 const SECONDS = [["ns", 1e-9], ["us", 1e-6], ["ms", 1e-3], ["s", 1]];
-const page = { answer: null, base: null, roof: null, slice: null, focus: null, front: null, chosen: null, running: null };
+const QUIET = 120; // ms
+const page = { answer: null, good: null, base: null, roof: null, slice: null, focus: null, front: null, chosen: null, running: null };
 let store, sliders, tiles, metrics;
 
 /* Messages */
@@ -32,6 +33,7 @@ function complain(error) {
 let wanted = 0, shown = 0, asking = false, since = 0, later = null;
 function changed({ push = false } = {}) {
   wanted += 1;
+  document.body.dataset.settled = 0;
   since = since || performance.now();
   remember(push);
   later?.abort();
@@ -44,7 +46,9 @@ async function evaluate() {
     const asked = wanted, from = since;
     since = 0;
     try {
+      const state = copyOf(store.state);
       page.answer = await post("evaluate", store.asked());
+      page.good = state;
       document.body.classList.remove("stale");
       draw();
       performance.measure("slider-to-number", { start: from, end: performance.now() });
@@ -53,6 +57,7 @@ async function evaluate() {
     } catch (error) {
       document.body.classList.add("stale");
       complain(error);
+      if (page.good && asked === wanted) { store.state = copyOf(page.good); remember(false); }
     }
     shown = asked;
   }
@@ -64,6 +69,7 @@ async function afterwards() {
   later = new AbortController();
   const { signal } = later;
   try {
+    await quiet(signal);
     page.base = await baseline(signal);
     drawPictures();
     page.roof = await post("roofline", store.asked(), signal);
@@ -72,6 +78,11 @@ async function afterwards() {
     document.body.dataset.settled = wanted;
   } catch (error) { if (error.name !== "AbortError" && !document.body.classList.contains("stale")) complain(error); }
 }
+/** A moment without a new move. */
+const quiet = (signal) => new Promise((done, fail) => {
+  const timer = setTimeout(done, QUIET);
+  signal.addEventListener("abort", () => { clearTimeout(timer); fail(signal.reason); });
+});
 let basePin = "";
 async function baseline(signal) {
   const pinned = JSON.stringify(store.pin);
@@ -108,7 +119,7 @@ function drawPictures() {
   key("energy-words", `${quantity(energy, joules)}`, ["first", "decode"], ["second", "prefill"], ["third", "host"]);
   const time = drawBars($("time"), answer.time, { units: SECONDS, keys: ["decode"], pinned: base?.time });
   const prompt = answer.time.reduce((sum, row) => sum + row.prompt, 0);
-  key("time-words", `decode ${quantity(time, SECONDS)}, by part; prompt ${quantity(prompt, SECONDS)}`);
+  key("time-words", `decode ${quantity(time, SECONDS)} · prompt ${quantity(prompt, SECONDS)}`);
   drawDie($("die"), answer.die, base?.die);
   const use = (answer.memory.weights + answer.memory.kv) / answer.memory.available;
   $("die-words").textContent = `memory ${Math.round(100 * use)} % full`;
@@ -124,7 +135,7 @@ function drawSliceNow() {
   const metric = metricOf(slice.of);
   const words = drawSlice($("slice"), slice, { slider: spec, metric, now: answer.metrics[slice.of].value, slope: answer.elasticities[slice.path] });
   $("slice-title").textContent = `${spec.title}${words?.x ? ` [${words.x}]` : ""}`;
-  $("slice-words").textContent = `→ ${metric.title}${words?.y ? ` [${words.y}]` : ""}, tangent`;
+  $("slice-words").textContent = `→ ${metric.title}${words?.y ? ` [${words.y}]` : ""}`;
 }
 
 /* State */
@@ -178,9 +189,7 @@ function focus(path) {
   page.focus = path;
   sliders.look(path);
   if (asking) return;
-  later?.abort();
-  later = new AbortController();
-  sliceAlong(later.signal).catch(complain);
+  if (page.roof) sliceAlong(later?.signal).catch(complain);
 }
 
 /* Steps and searches */
@@ -337,7 +346,6 @@ function build(catalogue) {
   $("theme").addEventListener("click", () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
   document.addEventListener("keydown", onKey);
   addEventListener("popstate", restore);
-  addEventListener("hashchange", restore);
   new ResizeObserver(() => page.answer && redraw()).observe($("view-explore"));
   restore();
 }

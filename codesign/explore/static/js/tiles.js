@@ -33,7 +33,7 @@ export class Tiles {
       const now = found[path];
       row.node.setAttribute("aria-checked", path === of);
       row.node.tabIndex = path === of || (!this.rows.has(of) && path === [...this.rows.keys()][0]) ? 0 : -1;
-      const [number, unit] = parts(now.value, metric.units);
+      const [number, unit] = metric.signed ? [signed(now.value), ""] : parts(now.value, metric.units);
       row.value.replaceChildren(number, unit ? el("small", {}, unit) : "");
       row.range.textContent = "";
       if (path === "quality.gap") this.quality(row, now, quality);
@@ -55,13 +55,20 @@ export class Tiles {
   quality(row, now, quality) {
     if (!quality) { row.delta.textContent = "training tokens unknown"; row.delta.className = "change"; return; }
     if (now.value === 0 && now.low === now.high) { row.delta.textContent = "the reference"; row.delta.className = "change"; return; }
-    row.range.textContent = `${digits(now.low, 2)} – ${digits(now.high, 2)}`;
+    row.range.textContent = `${signed(now.low)} – ${signed(now.high)}`;
     row.range.title = "5 to 95 % over the draws of the law's constants";
     const outside = quality.outside.length > 0;
     row.delta.textContent = outside ? "outside evidence" : `${percent(quality.chance)} no worse`;
     row.delta.title = outside ? quality.outside.join(", ") : "chance to be no worse than the reference";
     row.delta.className = `change ${outside || quality.chance < 0.5 ? "bad" : ""}`;
   }
+}
+
+/** A difference that may be tiny: decimals instead of digits. */
+function signed(value) {
+  if (value === null) return "–";
+  const text = Math.abs(value) < 0.05 ? value.toFixed(4) : value.toFixed(3);
+  return Number(text) ? text.replace("-", "−") : "0";
 }
 
 const NEAR = -0.03;
@@ -76,7 +83,7 @@ export function drawLimits(place, uses, { texts, change: edit }) {
   const shown = uses.filter((u) => u.asked || u.broken || (WATCHED.includes(u.title) && u.excess > NEAR));
   const pills = shown.slice(0, 12).map((use) => {
     const share = use.excess === null ? Infinity : use.difference ? null : Math.exp(use.excess);
-    const label = share === null ? digits(use.excess, 2) : share > 9 ? "≫" : percent(share);
+    const label = share === null ? signed(use.excess) : share > 9 ? "≫" : percent(share);
     const fill = el("span", { class: "fill" });
     fill.style.width = `${Math.min(100, 100 * (share ?? (use.broken ? 1 : 0)))}%`;
     const index = texts.indexOf(use.title);
