@@ -87,9 +87,11 @@ def _listen(port: int) -> socket.socket:
         place.bind((HOST, port))
     except OSError as error:
         if port != PORT:
+            place.close()
             text = f"--port {port}: cannot be had ({error.strerror}). Use --port 0."
             raise InputError(text) from error
         place.bind((HOST, 0))
+    place.listen()
     return place
 
 

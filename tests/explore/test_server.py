@@ -159,3 +159,16 @@ def test_a_session_that_cannot_open_says_why():
         refused = client.post("/api/evaluate", json={})
     assert last == ("failed", {"text": "study.yaml:3  chip: no preset."})
     assert refused.status_code == 400
+
+
+def test_a_wheel_holds_the_page():
+    wheel = pytest.importorskip("hatchling.builders.wheel")
+    root = STATIC.parents[2]
+    if not (root / "pyproject.toml").is_file():
+        pytest.skip("an installed package has no pyproject.toml")
+    builder = wheel.WheelBuilder(str(root))
+    packed = {each.distribution_path for each in builder.recurse_included_files()}
+    parts = [path for path in STATIC.rglob("*") if path.is_file()]
+    assert len(parts) > 10
+    for path in parts:
+        assert path.relative_to(root).as_posix() in packed

@@ -2,7 +2,7 @@
 
 import { Refused, get, post, stream } from "./api.js";
 import { drawBars, drawDie, drawRoofline } from "./charts.js";
-import { digits, el, quantity } from "./format.js";
+import { digits, el, quantity, unitText, within } from "./format.js";
 import { drawFront, drawSlice } from "./plots.js";
 import { Sliders } from "./sliders.js";
 import { Store, copyOf } from "./store.js";
@@ -220,7 +220,7 @@ const optimise = () => busy("searching", async (signal) => {
 });
 const trace = () => busy("tracing the front", async (signal) => {
   const began = performance.now();
-  const tell = (line) => say(`${line}   (${Math.round((performance.now() - began) / 1000)} s)`, "busy");
+  const tell = (line) => say(`${line.replace(/best \S+/, "")}   (${Math.round((performance.now() - began) / 1000)} s)`, "busy");
   const asked = store.asked({ x: $("pareto-x").value, points: Number($("pareto-points").value) });
   page.front = await stream("pareto", asked, { tell, signal });
   page.chosen = null;
@@ -237,9 +237,12 @@ function drawFrontNow() {
   $("pareto-y").textContent = metricOf(store.of).title;
   const spot = (side) => ({ x: page.answer.metrics[front.x][side], y: page.answer.metrics[front.y][side] });
   drawFront($("front"), front.points, { x, y, here: spot("value"), base: spot("pinned"), chosen: page.chosen, choose: choosePoint });
+  const [first] = front.points;
+  const heading = (metric, value) => el("span", {}, `${metric.title} [${unitText(value, metric.units) || "1"}]`);
+  $("front-head").replaceChildren(...(first ? [el("b", {}, ""), heading(x, first.x), heading(y, first.y)] : []));
   $("front-list").replaceChildren(...front.points.map((p, i) =>
     el("li", {}, el("button", { "aria-current": i === page.chosen, onclick: () => choosePoint(i) },
-      `${i + 1}`, el("span", {}, quantity(p.x, x.units)), el("span", {}, quantity(p.y, y.units))))));
+      el("b", {}, `${i + 1}`), el("span", {}, within(p.x, first.x, x.units)), el("span", {}, within(p.y, first.y, y.units))))));
 }
 function choosePoint(index) {
   page.chosen = index;
@@ -273,7 +276,8 @@ async function openRun(name) {
     }
     const shownMetrics = metrics.filter((m) => m.tile && found.rungs.some((r) => m.path in r.metrics));
     const table = el("table", {}, el("tr", {}, el("th", {}, ""), ...found.rungs.map((r) => el("th", { class: "num" }, r.name))),
-      ...shownMetrics.map((m) => el("tr", {}, el("td", {}, m.title), ...found.rungs.map((r) => el("td", { class: "num" }, quantity(r.metrics[m.path], m.units))))));
+      ...shownMetrics.map((m) => el("tr", {}, el("td", {}, `${m.title} `, el("span", { class: "faint" }, unitText(found.rungs[0].metrics[m.path], m.units))),
+        ...found.rungs.map((r) => el("td", { class: "num" }, within(r.metrics[m.path], found.rungs[0].metrics[m.path], m.units))))));
     $("run").replaceChildren(el("p", {}, found.status ?? ""), table,
       el("div", { class: "row" },
         el("button", { class: "primary", onclick: () => { load(found.state, `The best design of ${name} is in the sliders.`); showTab("explore"); } }, "load the best design"),

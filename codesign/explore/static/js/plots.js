@@ -10,6 +10,7 @@ function axis(units, values, more = {}) {
   return {
     stroke: color("--faint"), font: "10.5px system-ui", gap: 3,
     grid: { stroke: color("--line"), width: 1 }, ticks: { show: false },
+    filter: (_, splits) => splits,
     values: (_, splits) => splits.map((v) => (v === null ? "" : digits(v / size))),
     unit: unitText(1.0 * size, units), ...more,
   };
@@ -83,7 +84,7 @@ export function drawFront(place, points, { x, y, here, base, chosen, choose }) {
     ctx.save();
     points.forEach((p, i) => dot(p, { radius: i === chosen ? 6 : 4.5, fill: i === chosen ? color("--accent") : color("--card"), stroke: color("--accent") }));
     if (base?.x > 0) dot(base, { radius: 4, fill: color("--faint"), stroke: color("--card"), name: "baseline" });
-    if (here?.x > 0 && chosen === null) dot(here, { radius: 4, fill: color("--ink"), stroke: color("--card"), name: "now" });
+    if (here?.x > 0 && chosen === null && (here.x !== base?.x || here.y !== base?.y)) dot(here, { radius: 4, fill: color("--ink"), stroke: color("--card"), name: "now" });
     ctx.restore();
   };
   const plot = new uPlot({

@@ -96,7 +96,7 @@ export function drawLimits(place, uses, { texts, change: edit }) {
         : null,
     );
   });
-  const input = el("input", { type: "text", placeholder: "+ limit, such as power <= 500 W", "aria-label": "Add a limit", spellcheck: "false" });
+  const input = el("input", { type: "text", placeholder: "+ limit: power <= 500 W", "aria-label": "Add a limit", spellcheck: "false" });
   input.value = typed;
   input.addEventListener("change", () => {
     const text = input.value.trim();
