@@ -144,6 +144,7 @@ class Session:
         spaced = np.geomspace if slider.log else np.linspace
         low, high = min(found.low, at or found.low), max(found.high, at)
         values = found.choices or tuple(spaced(low, high, SLICE_POINTS))
+        values = values if at > 0 or not slider.log else ()
         points: list[dict[str, float]] = []
         for value in values:
             if self._moves != moves:

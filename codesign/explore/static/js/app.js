@@ -159,10 +159,11 @@ function choose(name, value) {
   const own = { chip: ["chip.", "deployment.power_limit", "deployment.decode_voltage", "deployment.prefill_voltage"], model: ["model."], stack: [] }[name];
   const values = Object.entries(store.state.values).filter(([path]) => !own.some((p) => path.startsWith(p)));
   const chosen = value === store.catalogue.own[name] && !store.state.source ? "" : value;
-  load({ ...store.state, [name]: chosen, values: Object.fromEntries(values) });
+  load({ ...store.state, [name]: chosen, values: Object.fromEntries(values) }, `${{ chip: "Chip", model: "Model", stack: "Software" }[name]}: ${$(name).selectedOptions[0].textContent}.`);
 }
 function moved(path, text) {
   store.state.values[path] = text;
+  if (!page.running) say("");
   page.chosen = null;
   changed();
 }

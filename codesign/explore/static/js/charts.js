@@ -17,7 +17,8 @@ export function drawRoofline(place, found) {
   const peaks = found.peaks.map((p) => p.peak);
   const slowest = Math.min(...found.memories.map((each) => each.bandwidth));
   const xs = busy.map((o) => o.intensity);
-  const x0 = Math.log10(Math.min(...xs)) - 0.25;
+  const knees = found.memories.map((each) => Math.max(...peaks) / each.bandwidth);
+  const x0 = Math.log10(Math.min(...xs, 0.4 * Math.min(...knees))) - 0.25;
   const x1 = Math.max(Math.log10(Math.max(...xs)) + 0.3, Math.log10((2.5 * Math.max(...peaks)) / slowest));
   const ys = busy.map((o) => o.rate);
   const y1 = Math.log10(Math.max(...peaks)) + 0.25;
@@ -76,7 +77,7 @@ function labels(placed, { width, height, m, written }) {
   const taken = [...written, ...placed.map(({ x, y, r }) => [x - r, y - r, x + r, y + r])];
   const nodes = [];
   for (const { o, x, y, r } of placed) {
-    if (nodes.length >= 12 || o.share < 0.06) break;
+    if (nodes.length >= 12 || o.share < 0.02) break;
     const text = `${o.name}${o.step === "prompt" ? " (prompt)" : ""}`;
     const w = 5.4 * text.length;
     for (const [dx, dy] of [[r + 5, 14], [r + 5, 26], [-w - r - 5, -8], [r + 14, 40], [-w - r - 5, 18], [-w / 2, r + 30], [-w / 2, -r - 16]]) {

@@ -34,6 +34,7 @@ const BARE = ["1", "bit", "token", "MAC"];
 /** Number and unit of a value, as two texts. */
 export function parts(value, units, count = 3) {
   if (value === null || value === undefined) return ["–", ""];
+  if (value === 0) return ["0", ""];
   const [name, size] = units[unitFor(value, units)];
   return [digits(value / size, count), BARE.includes(name) ? "" : printed(name)];
 }

@@ -27,7 +27,13 @@ const ticks = (low, high) => {
 export function drawSlice(place, found, { slider, metric, now, slope }) {
   place.replaceChildren();
   const points = found.points.filter((p) => p.y !== null);
-  if (points.length < 2) return;
+  if (points.length < 2) {
+    const note = document.createElement("p");
+    note.className = "faint";
+    note.textContent = found.at ? "" : "Zero on this chip: nothing to slide along.";
+    place.append(note);
+    return;
+  }
   const xs = points.map((p) => p.x);
   const at = found.at;
   const tangent = xs.map((x) => {
