@@ -108,7 +108,7 @@ def _serve(
         from codesign.app.start import start_jax
 
         start_jax()
-        from codesign.explore.session import open_session
+        from codesign.explore.opening import open_session
 
         progress("reading presets")
         try:

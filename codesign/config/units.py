@@ -159,7 +159,7 @@ _DISPLAY: dict[str, tuple[str, ...]] = {
     "kgCO2e/J": ("gCO2e/kWh",),
     "kgCO2e/s": ("gCO2e/h", "kgCO2e/h"),
     "kgCO2e/B": ("gCO2e/GB",),
-    "kgCO2e/token": ("gCO2e/token",),
+    "kgCO2e/token": ("mgCO2e/token", "gCO2e/token"),
     "kgCO2e/m^2": ("kgCO2e/cm^2",),
 }
 _TYPICAL = {

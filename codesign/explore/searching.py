@@ -32,6 +32,7 @@ from codesign.report.texts import quantity
 
 STARTS = 64  # of a search from the page; "codesign optimize" takes more
 MOST_STARTS = 1024
+PATIENCE = 60.0  # seconds for a search that was stopped to notice it
 BUSY = "A search is running already; stop it first."
 STOPPED = "Stopped; the design is as it was."
 
@@ -159,13 +160,13 @@ class Searcher:
 
 
 class _One:
-    """Holds the lock of a search, or says that another one holds it."""
+    """Holds the lock of a search, or says that another one keeps holding it."""
 
     def __init__(self, lock: Lock) -> None:
         self.lock = lock
 
     def __enter__(self) -> None:
-        if not self.lock.acquire(blocking=False):
+        if not self.lock.acquire(timeout=PATIENCE):
             raise InputError(BUSY)
 
     def __exit__(self, *_: object) -> None:

@@ -5,7 +5,7 @@ A function that opens a session -> an ASGI application.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -94,11 +94,11 @@ def build_app(opening: Callable[[Tell], Any]) -> App:
         return _stream(_opening(desk))
 
     async def runs(_: Request) -> Response:
-        return await _answer(lambda: {"runs": desk.ready().list_runs()})
+        return await _answer(lambda: {"runs": desk.ready().library.runs()})
 
     async def run(request: Request) -> Response:
         name = request.path_params["name"]
-        return await _answer(lambda: desk.ready().open_run(name))
+        return await _answer(lambda: desk.ready().library.run(name))
 
     posts = {name: _ask(desk, name) for name in ASKED}
     posts |= {name: _ask_for_stream(desk, name) for name in STREAMED}
@@ -112,7 +112,7 @@ def build_app(opening: Callable[[Tell], Any]) -> App:
     ]
 
     @asynccontextmanager
-    async def begin(_: Starlette) -> AsyncIterator[None]:
+    async def begin(_: Starlette) -> AsyncGenerator[None]:
         desk.begin()
         yield
 

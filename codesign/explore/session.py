@@ -15,16 +15,14 @@ import numpy as np
 
 from codesign.config.catalogue import list_presets
 from codesign.config.chips import chip_info
-from codesign.config.design import load_design
 from codesign.config.limits import Limit
-from codesign.config.overrides import apply_overrides
-from codesign.config.study import OBJECTIVE, Study, load_study
-from codesign.config.yaml import read_yaml
+from codesign.config.study import Study
 from codesign.core.errors import InputError, InterruptedRunError
 from codesign.core.paths import get_path
 from codesign.core.record import as_float64
 from codesign.explore import export, searching, view
 from codesign.explore.frame import Frame, Scale, build_scale, look, place_of
+from codesign.explore.library import Library
 from codesign.explore.limits import Use, limit_uses, read_limits
 from codesign.explore.sliders import Slider, searched_variables, sliders_of
 from codesign.explore.state import (
@@ -39,12 +37,7 @@ from codesign.explore.state import (
 from codesign.explore.step import gradient_step
 from codesign.optimize.result import Rung
 from codesign.serving.design import Design
-from codesign.study.query import list_runs
-from codesign.study.runs import MANIFEST, RESULT, read_json
 
-EXAMPLE = "joint_chat"
-BEST = "best.yaml"
-FRONT, DESIGNS = "front.json", "designs"
 SLICE_POINTS, MOST_POINTS = 25, 64
 KEPT_FRAMES = 256
 MOST_PATHS = 200
@@ -68,7 +61,7 @@ class Session:
 
     def __init__(self, study: Study, *, origin: Origin, runs: Path) -> None:
         self.study = study
-        self.runs = runs
+        self.library = Library(runs)
         self.sliders: tuple[Slider, ...] = sliders_of(study)
         self.searcher = searching.Searcher()
         self._origins = {"": origin}
@@ -88,7 +81,7 @@ class Session:
         """Compile what a moved slider needs, before the first one is moved."""
         progress("reading the quality law")
         _ = self.scale
-        progress("compiling cost model and gradients with XLA, about 15 s once")
+        progress("compiling the model and its gradients (15 s, once)")
         self._frame(_Key(State()), self.study.minimize)
         progress("ready")
 
@@ -232,76 +225,9 @@ class Session:
             extra={"search": {"starts": self.study.search.starts}},
         )
 
-    def list_runs(self) -> list[dict[str, Any]]:
-        """Runs in the folder, newest first, and whether they can be opened."""
-        if not self.runs.is_dir():
-            return []
-        found = list_runs(self.runs)[::-1]
-        for run in found:
-            folder = self.runs / str(run["run"])
-            run["opens"] = (folder / BEST).is_file()
-        fronts = [p.parent.name for p in sorted(self.runs.glob(f"*/{FRONT}"))]
-        known = {run["run"] for run in found}
-        return found + [
-            {"run": name, "kind": "pareto", "opens": False, "status": "front"}
-            for name in fronts
-            if name not in known
-        ]
-
-    def open_run(self, name: str) -> dict[str, Any]:
-        """State and limits of a search's best design, or the points of a front."""
-        folder = self._folder(name)
-        if (folder / FRONT).is_file():
-            return self._front(folder)
-        manifest, result = (read_json(folder / f) for f in (MANIFEST, RESULT))
-        rungs = [
-            {
-                "name": rung.get("name"),
-                "objective": rung.get("objective"),
-                "feasible": rung.get("feasible"),
-                "metrics": _headline(rung.get("cost") or {}),
-            }
-            for rung in result.get("rungs", [])
-        ]
-        return {
-            "run": name,
-            "state": state_texts(State(source=name)),
-            "minimize": manifest.get("minimize"),
-            "status": manifest.get("status"),
-            "rungs": rungs,
-        }
-
-    def _front(self, folder: Path) -> dict[str, Any]:
-        data = read_json(folder / FRONT)
-        units: dict[str, Any] = data.get("units") or {}
-        y, x = list(units)[:2]
-        points = [
-            {
-                "x": design[x],
-                "y": design[y],
-                "state": state_texts(State(source=f"{folder.name}/{index:02d}")),
-            }
-            for index, design in enumerate(data.get("designs") or [])
-        ]
-        return {"run": folder.name, "x": x, "y": y, "points": points}
-
-    def _folder(self, name: str) -> Path:
-        """The folder of a run by its plain name."""
-        known = {path.name: path for path in self.runs.glob("*") if path.is_dir()}
-        if name not in known:
-            raise InputError(f'no run is called "{name}" in {self.runs.name}.')
-        return known[name]
-
     def _origin(self, state: State) -> Origin:
         if state.source not in self._origins:
-            run, _, index = state.source.partition("/")
-            folder = self._folder(run)
-            file = folder / BEST
-            if index:
-                places = {path.stem: path for path in (folder / DESIGNS).glob("*.yaml")}
-                file = places.get(index, folder / f"{index}.yaml")
-            design = jax.device_get(load_design(file))
-            self._origins[state.source] = Origin(design)
+            self._origins[state.source] = Origin(self.library.design(state.source))
         return self._origins[state.source]
 
     def _placed(self, state: State) -> Design:
@@ -404,57 +330,8 @@ class _Key:
         return isinstance(other, _Key) and other.key == self.key
 
 
-def open_session(
-    file: str | Path | None, *, overrides: Sequence[str] = (), runs: Path
-) -> Session:
-    """A session on a study, a design's file or a run's folder; else on an example.
-
-    Raises:
-        InputError: with every problem of the file.
-    """
-    given = Path(file) if file else None
-    if given is not None and given.is_dir():
-        given = given / BEST
-    if given is not None and given.suffix in {".yaml", ".yml"} and _is_design(given):
-        design = apply_overrides(load_design(given), overrides)
-        return _on_design(design, name=given.stem, runs=runs)
-    study = load_study(file or EXAMPLE, overrides=overrides)
-    text = study.resolved.get("baseline", {})
-    names = {name: str(text.get(name, "")) for name in ("chip", "model", "stack")}
-    origin = Origin(jax.device_get(as_float64(study.baseline)), **names)
-    return Session(study, origin=origin, runs=runs)
-
-
-def _is_design(path: Path) -> bool:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file.")
-    return "technology" in read_yaml(path).data
-
-
-def _on_design(design: Design, *, name: str, runs: Path) -> Session:
-    study = Study(
-        name=name,
-        path=Path(f"{name}.yaml"),
-        baseline=as_float64(design),
-        baseline_text={},
-        tune=("deployment.",),
-        free=(),
-        minimize=OBJECTIVE,
-        limits=read_limits(DESIGN_LIMITS),
-    )
-    return Session(study, origin=Origin(jax.device_get(study.baseline)), runs=runs)
-
-
-DESIGN_LIMITS = ("chip.area <= baseline", "usd_per_token <= baseline")
-"""Limits of a design without a study: no more silicon, no dearer."""
-
-
 def _titles() -> list[dict[str, str]]:
     return [{"name": n, "title": chip_info(n).title} for n in list_presets("chips")]
-
-
-def _headline(cost: Mapping[str, Any]) -> dict[str, Any]:
-    return {path: cost.get(path) for path, _, _ in view.TILES if path in cost}
 
 
 def _list(value: Any) -> list[Any]:

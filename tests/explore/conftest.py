@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from codesign.explore.session import Session, open_session
+from codesign.explore.opening import open_session
+from codesign.explore.session import Session
 from tests.optimize.studies import load_small
 
 

@@ -167,6 +167,50 @@ def test_colours_follow_the_system_and_the_button(page: Page):
     assert page.run("document.documentElement.dataset.theme") == "light"
 
 
+@pytest.mark.slow
+def test_a_search_tells_its_progress_and_loads_its_design(page: Page):
+    go(page, "")
+    before = number(page, "energy_per_token_server")
+    said = "document.getElementById('message').textContent"
+    page.run("document.activeElement.blur()")
+    page.key("o")
+    page.wait(f"{said}.startsWith('relaxed')", longest=300)
+    page.wait(f"{said}.startsWith('Found')", longest=300)
+    settled(page)
+    assert number(page, "energy_per_token_server") < 0.7 * before
+    assert page.run("document.querySelectorAll('.limit.broken').length") == 0
+    page.run("history.back()")
+    page.wait("document.body.dataset.settled == 0")
+    settled(page)
+    assert number(page, "energy_per_token_server") == before
+
+
+@pytest.mark.slow
+def test_a_search_can_be_stopped(page: Page):
+    go(page, "")
+    page.run("document.getElementById('optimise').click()")
+    page.wait("!document.getElementById('stop').hidden")
+    page.run("document.getElementById('stop').click()")
+    page.wait("document.getElementById('message').textContent.startsWith('Stopped')")
+    assert page.run("document.getElementById('optimise').disabled") is False
+
+
+@pytest.mark.slow
+def test_a_front_is_traced_and_its_points_load(page: Page):
+    go(page, "#tab=pareto")
+    page.run("document.getElementById('pareto-points').value = 4")
+    page.wait(
+        "document.getElementById('trace').click() ||"
+        " !document.getElementById('stop').hidden"
+    )
+    row = "document.querySelector('#front-list button')"
+    page.wait(row, longest=400)
+    shown = page.run(f"{row}.lastElementChild.textContent")
+    page.run(f"{row}.click()")
+    settled(page)
+    assert number(page, "energy_per_token_server") == pytest.approx(float(shown))
+
+
 def test_no_request_left_the_machine_and_nothing_failed(page: Page, url: str):
     page.run("1")
     hosts = {urlsplit(each).netloc for each in page.requests if "://" in each}

@@ -15,7 +15,8 @@ from codesign.config.study import load_study
 from codesign.core.errors import InputError, UnknownNameError
 from codesign.cost.evaluate import evaluate
 from codesign.explore.frame import look, slope
-from codesign.explore.session import Session, open_session
+from codesign.explore.opening import open_session
+from codesign.explore.session import Session
 from codesign.optimize.sensitivity import elasticities
 from codesign.serving.design import Design
 
@@ -180,6 +181,7 @@ def test_steps_come_to_a_halt_at_the_limits(session: Session):
         ({"limits": ["tpot <= 3 ms"]}, "time_per_output_token"),
         ({"limits": "none"}, "expected a list"),
         ({"state": {"source": "../etc"}}, "no run is called"),
+        ({"state": {"source": "front/../../secret"}}, "no run is called|no design"),
         (None, "expected a JSON object"),
     ],
 )
@@ -269,10 +271,10 @@ def test_a_run_is_listed_and_opened(session: Session, *, runs: Path, tmp_path: P
     }
     for name, data in texts.items():
         (folder / name).write_text(json.dumps(data), encoding="utf-8")
-    (listed,) = session.list_runs()
+    (listed,) = session.library.runs()
     assert listed["run"] == "made"
     assert listed["opens"]
-    opened = session.open_run("made")
+    opened = session.library.run("made")
     assert opened["rungs"][0]["metrics"] == {"power": 3.0}
     shown = session.evaluate({"state": opened["state"]})["metrics"]["power"]["value"]
     here = session.evaluate(asked())["metrics"]["power"]["value"]
@@ -288,7 +290,7 @@ def test_points_of_a_front_on_disk_are_opened(session: Session, runs: Path):
     point = {"energy_per_token_server": 2.0, "time_per_output_token": 0.02}
     data = {"units": units, "designs": [point]}
     (folder / "front.json").write_text(json.dumps(data), encoding="utf-8")
-    opened = session.open_run("front")
+    opened = session.library.run("front")
     assert (opened["x"], opened["y"]) == tuple(units)[::-1]
     shown = session.evaluate({"state": opened["points"][0]["state"]})
     here = session.evaluate(asked())

@@ -2,7 +2,7 @@
 
 import { Refused, get, post, stream } from "./api.js";
 import { drawBars, drawDie, drawRoofline } from "./charts.js";
-import { digits, el, quantity, unitText, within } from "./format.js";
+import { change, digits, el, quantity, unitText, within } from "./format.js";
 import { drawFront, drawSlice } from "./plots.js";
 import { Sliders } from "./sliders.js";
 import { Store, copyOf } from "./store.js";
@@ -109,6 +109,8 @@ function draw() {
   });
   drawLimits($("limits"), answer.limits, { texts: store.limits, change: editLimits });
   $("of").value = store.of;
+  const now = answer.metrics[store.of];
+  $("of-value").textContent = metric.tile ? "" : `${quantity(now.value, metric.units)} ${change(now.value, now.pinned)}`;
   drawPictures();
 }
 function drawPictures() {
@@ -136,6 +138,7 @@ function drawSliceNow() {
   const words = drawSlice($("slice"), slice, { slider: spec, metric, now: answer.metrics[slice.of].value, slope: answer.elasticities[slice.path] });
   $("slice-title").textContent = `${spec.title}${words?.x ? ` [${words.x}]` : ""}`;
   $("slice-words").textContent = `→ ${metric.title}${words?.y ? ` [${words.y}]` : ""}`;
+  $("slice-words").title = `${metric.words}; dashed: the tangent that the slope gives`;
 }
 
 /* State */
@@ -258,8 +261,7 @@ async function showRuns() {
     const rows = runs.map((run) => {
       const metric = metricOf(run.minimize);
       const best = typeof run.best === "number" ? (metric ? quantity(run.best, metric.units) : digits(run.best)) : "–";
-      const opens = run.opens || run.status === "front";
-      const name = opens ? el("button", { onclick: () => openRun(run.run) }, run.run) : run.run;
+      const name = run.opens ? el("button", { onclick: () => openRun(run.run) }, run.run) : run.run;
       const state = run.feasible === false ? "infeasible" : (run.status ?? "").split(";")[0].slice(0, 40);
       return el("tr", {}, el("td", {}, name), el("td", {}, run.kind ?? ""), el("td", {}, metric?.title ?? run.minimize ?? ""), el("td", {}, best), el("td", {}, state));
     });
@@ -302,9 +304,16 @@ function showTab(name) {
 async function copy(form) {
   try {
     const text = form === "link" ? location.href : await post("export", store.asked({ form }));
-    await navigator.clipboard.writeText(text);
+    try { await navigator.clipboard.writeText(text); }
+    catch { showText(text); return; }
     say(`Copied: ${form === "link" ? location.href : `${form}, ${text.split("\n").length - 1} lines`}.`);
   } catch (error) { complain(error); }
+}
+function showText(text) {
+  const box = $("text").querySelector("textarea");
+  box.value = text;
+  $("text").showModal();
+  box.select();
 }
 function setTheme(name) {
   document.documentElement.dataset.theme = name;

@@ -38,16 +38,20 @@ export function drawRoofline(place, found) {
   );
   const left = 10 ** x0, right = 10 ** x1;
   const top = Math.max(...peaks);
+  const written = [];
   for (const memory of found.memories) {
     const knee = Math.min(top / memory.bandwidth, right);
     const start = Math.max(left, 10 ** y0 / memory.bandwidth);
     nodes.push(svg("polyline", { class: "roofline", points: `${X(start)},${Y(start * memory.bandwidth)} ${X(knee)},${Y(knee * memory.bandwidth)}` }));
+    for (let share = 0; share <= 1; share += 0.04) {
+      const v = 10 ** (Math.log10(start) + share * (Math.log10(knee) - Math.log10(start)));
+      written.push([X(v) - 8, Y(v * memory.bandwidth) - 14, X(v) + 8, Y(v * memory.bandwidth) + 4]);
+    }
     const at = 10 ** (Math.log10(start) + 0.45 * (Math.log10(knee) - Math.log10(start)));
     const angle = (-180 / Math.PI) * Math.atan2(Y(at) - Y(at * 10), (X(at * 10) - X(at)) * 1) * 1;
     const label = svg("text", { class: "strong", x: 0, y: -5, "text-anchor": "middle" }, `${memory.name} ${quantity(memory.bandwidth, BANDWIDTH)}`);
     nodes.push(svg("g", { transform: `translate(${X(at)} ${Y(at * memory.bandwidth)}) rotate(${angle})` }, label));
   }
-  const written = [];
   found.peaks.forEach((p, index) => {
     const fastest = Math.max(...found.memories.map((each) => each.bandwidth));
     const from = Math.max(left, p.peak / fastest);

@@ -83,9 +83,9 @@ export class Sliders {
   row(spec) {
     const { path, title } = spec;
     const range = el("input", { type: "range", min: 0, "aria-label": title, "data-path": path });
-    const box = el("input", { type: "text", "aria-label": `${title}, value with unit`, spellcheck: "false", "data-box": path });
+    const box = el("input", { type: "text", "aria-label": `${title}, value with unit`, spellcheck: "false", tabindex: -1, "data-box": path });
     const lock = spec.searched
-      ? el("button", { class: "lock", "data-lock": path, onclick: () => this.on.lock([path], lock.getAttribute("aria-pressed") === "false") })
+      ? el("button", { class: "lock", tabindex: -1, "data-lock": path, onclick: () => this.on.lock([path], lock.getAttribute("aria-pressed") === "false") })
       : el("span");
     const name = el("span", { class: "name", title: path }, title);
     const was = el("span", { class: "was" });
@@ -99,13 +99,15 @@ export class Sliders {
     const row = { spec, scale, node, range, box, lock, name, bar, was, output, value: null };
     range.addEventListener("input", () => this.moved(row, scale.value(Number(range.value))));
     range.addEventListener("keydown", (event) => {
+      if (event.key === "Enter") { event.preventDefault(); box.focus(); box.select(); }
+      if (event.key === "l" && spec.searched) lock.click();
       const direction = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 1, PageDown: -1 }[event.key];
       if (!direction) return;
       event.preventDefault();
       this.moved(row, scale.next(row.value, direction, event.shiftKey || event.key.startsWith("Page")));
     });
     box.addEventListener("change", () => this.on.typed(path, box.value.trim()));
-    box.addEventListener("keydown", (event) => { if (event.key === "Escape") { this.show(row); box.blur(); } });
+    box.addEventListener("keydown", (event) => { if (["Escape", "Enter"].includes(event.key)) { range.focus(); if (event.key === "Escape") this.show(row); } });
     for (const part of [range, box]) part.addEventListener("focus", () => this.on.focus(path));
     this.rows.set(path, row);
     return node;
