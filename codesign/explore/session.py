@@ -262,7 +262,7 @@ class Session:
         return self._frame(_Key(asked.state), asked.of)
 
     def _pinned(self, asked: Asked) -> Frame:
-        return self._frame(_Key(asked.pin), asked.of)
+        return self._frame(_Key(asked.pin), self.study.minimize)
 
     def _at(self, asked: Asked, values: Mapping[str, float]) -> Frame:
         state = replace(asked.state, values={**asked.state.values, **values})

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import time
@@ -107,6 +108,8 @@ class Page:
 
     def _next(self) -> Any:
         while b"\0" not in self._rest:
+            ready, _, _ = select.select([self._read], [], [], LONGEST)
+            assert ready, "Chromium does not answer"
             part = os.read(self._read, 1 << 20)
             assert part, "Chromium has ended"
             self._rest += part

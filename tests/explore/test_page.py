@@ -51,7 +51,9 @@ def settled(page: Page) -> None:
 
 def go(page: Page, where: str) -> None:
     """Another state by its hash; navigation is not at once."""
-    page.run(f"new Promise(d => {{ onpopstate = d; location.hash = {where!r}; }})")
+    move = f"{{ onpopstate = d; location.hash = {where!r}; }}"
+    same = f"location.hash === {where!r}"
+    page.run(f"new Promise(d => {{ if ({same}) d(); else {move} }})")
     settled(page)
 
 
