@@ -38,7 +38,7 @@ from codesign.explore.step import gradient_step
 from codesign.optimize.result import Rung
 from codesign.serving.design import Design
 
-SLICE_POINTS, MOST_POINTS = 25, 64
+SLICE_POINTS, MOST_POINTS = 17, 64
 KEPT_FRAMES = 256
 MOST_PATHS = 200
 

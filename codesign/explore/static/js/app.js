@@ -53,7 +53,7 @@ async function evaluate() {
       draw();
       performance.measure("slider-to-number", { start: from, end: performance.now() });
       if (!page.running && $("message").className === "error") say("");
-      $("latency").textContent = `${Math.round(performance.now() - from)} ms from slider to number`;
+      if (asked > 1) $("latency").textContent = `${Math.round(performance.now() - from)} ms from slider to number`;
     } catch (error) {
       document.body.classList.add("stale");
       complain(error);
