@@ -55,12 +55,37 @@ def gradient_step(
     d = -g - sum l_i a_i,  l >= 0 minimising |d|:  the steepest direction that, to
     first order, keeps every limit i (slopes a_i) which is touched or broken; ends of
     ranges count as limits. The step is halved until the metric is better and no
-    limit is broken further. Choices stay; integers go to the nearest.
+    limit is broken further. Choices stay; integers go to the nearest, and where that
+    leads nowhere those with few values, such as stacks, stay too.
 
     Source: Rosen, J. SIAM 8(1), 1960 (gradient projection); Lawson and Hanson,
     Solving Least Squares Problems, 1974 (non-negative least squares).
     """
     moving = [s for s in sliders if not s.variable.choices and at[s.path] > 0]
+    finer = [s for s in moving if _is_fine(s, at[s.path])]
+    step = _attempt(at, moving, of=of, tied=tied, look=look, uses=uses)
+    if step.values != at or len(finer) == len(moving):
+        return step
+    again = _attempt(at, finer, of=of, tied=tied, look=look, uses=uses)
+    return again if again.values != at else step
+
+
+def _is_fine(slider: Slider, value: float) -> bool:
+    """Whether a step moves a variable by more than its rounding."""
+    step = slider.variable.multiple or float(slider.variable.integer)
+    return LARGEST * value >= 2.0 * step
+
+
+def _attempt(
+    at: Mapping[str, float],
+    moving: Sequence[Slider],
+    *,
+    of: str,
+    tied: Mapping[str, tuple[str, ...]],
+    look: Look,
+    uses: Uses,
+) -> Step:
+    """One step of some of the sliders; its values are as they were if none helps."""
     first = look(at, of)
     if not np.isfinite(first.value) or not _size(first):
         return _stay(at, first, text="The metric has no slope here.")

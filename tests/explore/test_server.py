@@ -1,4 +1,7 @@
-"""Loopback only, no foreign page, nothing from elsewhere, errors as one line."""
+"""Loopback only, no foreign page, nothing from elsewhere, errors as one line.
+
+Nothing here compiles: what needs numbers stands in the tests of the session.
+"""
 
 import json
 import re
@@ -44,12 +47,6 @@ def test_catalogue_comes_after_the_progress(client: TestClient):
     assert name == "done"
     assert {s["path"] for s in data["sliders"]} >= {"chip.dram.bandwidth", "chip.tdp"}
     assert "h100-sxm" in [chip["name"] for chip in data["chips"]]
-
-
-def test_evaluate_answers_with_numbers(client: TestClient):
-    done = client.post("/api/evaluate", json={"state": {}})
-    assert done.status_code == 200
-    assert done.json()["metrics"]["power"]["value"] > 0
 
 
 @pytest.mark.parametrize("headers", [OTHERS, FOREIGN, {"sec-fetch-site": "cross-site"}])

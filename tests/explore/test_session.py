@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from starlette.testclient import TestClient
 
 from codesign.calibrate.intervals import stack_intervals
 from codesign.config.design import build_design, load_design, save_design
@@ -16,6 +17,7 @@ from codesign.core.errors import InputError, UnknownNameError
 from codesign.cost.evaluate import evaluate
 from codesign.explore.frame import look, slope
 from codesign.explore.opening import open_session
+from codesign.explore.server import build_app
 from codesign.explore.session import Session
 from codesign.optimize.sensitivity import elasticities
 from codesign.serving.design import Design
@@ -43,6 +45,20 @@ def test_metrics_are_those_of_evaluate(session: Session, tmp_path: Path):
     cost = evaluate(design_of(session, asked(), folder=tmp_path))
     for name in ("energy_per_token", "time_to_first_token", "usd_per_token", "power"):
         assert found[name]["value"] == pytest.approx(float(getattr(cost, name)))
+
+
+def test_the_server_gives_the_same_numbers_and_steps(session: Session):
+    app = build_app(lambda _: session)
+    with TestClient(app, base_url="http://127.0.0.1:8642") as client:
+        client.get("/api/start")
+        shown = client.post("/api/evaluate", json=asked()).json()
+        step = client.post("/api/step", json=asked(limits=[])).json()
+        text = client.post("/api/export", json=asked(form="python")).text
+    known = session.evaluate(asked())
+    assert shown["metrics"] == known["metrics"]
+    assert shown["elasticities"] == known["elasticities"]
+    assert step["after"] < step["before"]
+    assert "cd.build_design(" in text
 
 
 @pytest.mark.parametrize("of", ["energy_per_token_server", "time_to_first_token"])
