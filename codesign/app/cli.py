@@ -13,6 +13,7 @@ from codesign.app.compare import compare
 from codesign.app.doctor import doctor
 from codesign.app.errors import guarded, stop_on_signals
 from codesign.app.evaluate import evaluate
+from codesign.app.explore import explore
 from codesign.app.grad_check import grad_check
 from codesign.app.import_hf import import_hf
 from codesign.app.init import init
@@ -41,6 +42,7 @@ COMMANDS = (
     pareto,
     sweep,
     sensitivity,
+    explore,
     compare,
     runs,
     rerun,

@@ -12,7 +12,6 @@ from codesign.config.recipe import (
     reference_recipe,
 )
 from codesign.config.sweep import Plan
-from codesign.config.terms import VOCABULARY
 from codesign.config.variables import Variable
 from codesign.config.yaml import Problems
 from codesign.model.transformer import Transformer
@@ -39,7 +38,7 @@ class Study:
     the content of the file with every default filled in but for recipe,
     reference and budget, which stand there only where the file names them. A
     study that only sweeps may have no ``free`` variables; ``sweep`` holds its
-    points.
+    points. ``compared`` is the reference of quality where no file names it.
     """
 
     name: str
@@ -54,6 +53,7 @@ class Study:
     search: Search = Search()
     resolved: dict[str, Any] = field(default_factory=dict[str, Any])
     sweep: Plan | None = None
+    compared: Transformer | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -82,5 +82,7 @@ class Study:
     @property
     def reference(self) -> Transformer:
         """The model that quality is relative to, the baseline's unless named."""
+        if self.compared is not None:
+            return self.compared
         found = read_reference(self.resolved.get("reference"), Problems())
         return self.baseline.model if found is None else found

@@ -68,7 +68,7 @@ def resolved_content(study: Study, given: Mapping[str, Any]) -> dict[str, Any]:
         "name": study.name,
         "baseline": baseline,
         "request": {k: v for k, v in numbers.items() if k in REQUEST_KEYS},
-        "free": {variable.path: _bounds(variable) for variable in study.free},
+        "free": {variable.path: bounds_text(variable) for variable in study.free},
         "minimize": study.minimize,
         "subject_to": [limit.text for limit in study.limits],
         "off": list(study.off),
@@ -96,7 +96,8 @@ def _axis(axis: Axis) -> Any:
     return {**ends, "log": True} if axis.scale == "log" else ends
 
 
-def _bounds(variable: Variable) -> dict[str, Any]:
+def bounds_text(variable: Variable) -> dict[str, Any]:
+    """The entry of a variable in the ``free`` section of a study."""
     unit = Unit(variable.unit)
     if variable.choices:
         return {"choices": [exact_text(value, unit) for value in variable.choices]}

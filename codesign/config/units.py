@@ -161,7 +161,7 @@ _DISPLAY: dict[str, tuple[str, ...]] = {
     "kgCO2e/J": ("gCO2e/kWh",),
     "kgCO2e/s": ("gCO2e/h", "kgCO2e/h"),
     "kgCO2e/B": ("gCO2e/GB",),
-    "kgCO2e/token": ("gCO2e/token",),
+    "kgCO2e/token": ("mgCO2e/token", "gCO2e/token"),
     "kgCO2e/m^2": ("kgCO2e/cm^2",),
 }
 _TYPICAL = {
@@ -224,15 +224,25 @@ def format_quantity(value: float, unit: Unit, *, digits: int = 3) -> str:
         ('3.35 TB/s', '814 mm^2')
     """
     value = float(value)
-    names = _DISPLAY.get(unit.text, (unit.text,))
-    target_factor, _ = _read_unit(unit.text, unit.text)
-    scales = [_read_unit(name, name)[0] / target_factor for name in names]
+    names, scales = zip(*display_units(unit), strict=True)
     chosen = 0 if value or unit.text not in names else names.index(unit.text)
     for index, scale in enumerate(scales):
         if abs(value) >= 0.9995 * scale:
             chosen = index
     number = _short(value / scales[chosen], digits)
     return number if unit.text == "1" else f"{number} {names[chosen]}"
+
+
+def display_units(unit: Unit) -> list[tuple[str, float]]:
+    """Names in which values of a unit are shown, smallest first, and their SI size.
+
+    Example:
+        >>> display_units(Unit("V"))
+        [('mV', 0.001), ('V', 1.0)]
+    """
+    size = _read_unit(unit.text, unit.text)[0]
+    names = _DISPLAY.get(unit.text, (unit.text,))
+    return [(name, _read_unit(name, name)[0] / size) for name in names]
 
 
 def lacks_unit(text: object, unit: Unit) -> bool:

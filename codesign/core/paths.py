@@ -4,6 +4,7 @@ A record and a path -> the leaf, or the record with that leaf replaced.
 """
 
 import difflib
+from functools import cache
 from typing import Any, TypeVar
 
 from codesign.core.errors import UnknownKeyError
@@ -36,7 +37,13 @@ def set_path(record: _R, path: str, *, value: Scalar) -> _R:
 
 def path_units(record_type: type[Record]) -> dict[str, Unit]:
     """Unit of every leaf of a record type, by dotted path."""
-    return dict(field_units(record_type))
+    return dict(_units(record_type))
+
+
+@cache
+def _units(record_type: type[Record]) -> tuple[tuple[str, Unit], ...]:
+    """Reading the annotations of a design takes milliseconds, so it is done once."""
+    return tuple(field_units(record_type))
 
 
 def nearest(name: str, known: list[str]) -> list[str]:

@@ -6,6 +6,7 @@ stand in for them.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -14,12 +15,16 @@ from codesign.core.quantities import Unit
 from codesign.cost.detail import RESOURCES, operator_costs
 from codesign.cost.energy import EnergyBill
 from codesign.cost.latency import TimeBill
+from codesign.cost.record import Cost
 from codesign.optimize.result import Result, Rung
 from codesign.quality.capacity import law_size
 from codesign.report.tables import Table, metric_title, metric_unit, shown_rungs
 from codesign.report.texts import common_unit, number, percent, quantity
+from codesign.serving.design import Design
 
 Parts = dict[str, float]
+ON_CHIP = "on-chip memory"
+SMALLEST_RESIDENT = 0.01  # share of operands on chip that merits a roof
 
 COMPONENTS = {
     "compute": "matrix arithmetic",
@@ -75,7 +80,21 @@ GROUPS = {
 FREE = "free variable"
 
 
-def energy_parts(rung: Rung) -> dict[str, Parts]:
+class Costed(Protocol):
+    """A design beside its cost, such as a rung of a search."""
+
+    @property
+    def design(self) -> Design:
+        """Chip, model and deployment."""
+        ...
+
+    @property
+    def cost(self) -> Cost:
+        """What it takes."""
+        ...
+
+
+def energy_parts(rung: Costed) -> dict[str, Parts]:
     """Joules per output token by phase and component; they sum to the server's.
 
     prefill = mean step - decode step;  server = plug - chip
@@ -95,7 +114,7 @@ def energy_parts(rung: Rung) -> dict[str, Parts]:
     return {"decode": decode, "prefill": prefill, "server": {HOST: host}}
 
 
-def time_parts(rung: Rung) -> dict[str, Parts]:
+def time_parts(rung: Costed) -> dict[str, Parts]:
     """Seconds by component of the decode step and of the step of one prompt."""
     bills = {
         "decode step": rung.cost.breakdown.decode_seconds,
@@ -108,7 +127,7 @@ def time_parts(rung: Rung) -> dict[str, Parts]:
     }
 
 
-def area_parts(rung: Rung) -> Parts:
+def area_parts(rung: Costed) -> Parts:
     """Silicon of a package by part; the anchor's residual is spread over all."""
     built = rung.cost.chip
     parts = {
@@ -169,25 +188,55 @@ class Operator:
 
 def operators(result: Result) -> tuple[Operator, ...]:
     """Operators of the decode and prompt steps on the tuned and the best chip."""
-    found: list[Operator] = []
-    for rung in shown_rungs(result)[-2:]:
-        for step in ("decode", "prompt"):
-            costs = operator_costs(rung.design, kind=step)
-            total = sum(float(c.seconds) for c in costs.values())
-            found += [
-                Operator(
-                    rung=rung.name,
-                    step=step,
-                    name=name,
-                    flops=float(c.flops),
-                    traffic=float(c.dram_bytes + c.resident_bytes),
-                    seconds=float(c.seconds),
-                    share=float(c.seconds) / total,
-                    binding=RESOURCES[int(c.binding)],
-                )
-                for name, c in costs.items()
-            ]
-    return tuple(found)
+    return tuple(
+        operator
+        for rung in shown_rungs(result)[-2:]
+        for step in ("decode", "prompt")
+        for operator in step_operators(rung.design, name=rung.name, step=step)
+    )
+
+
+def step_operators(design: Design, *, name: str, step: str) -> list[Operator]:
+    """Operators of one kind of step of a settled design, which goes by a name."""
+    costs = operator_costs(design, kind=step)
+    total = sum(float(c.seconds) for c in costs.values())
+    return [
+        Operator(
+            rung=name,
+            step=step,
+            name=operator,
+            flops=float(c.flops),
+            traffic=float(c.dram_bytes + c.resident_bytes),
+            seconds=float(c.seconds),
+            share=float(c.seconds) / total,
+            binding=RESOURCES[int(c.binding)],
+        )
+        for operator, c in costs.items()
+    ]
+
+
+def peak_roofs(rung: Costed) -> dict[int, float]:
+    """Peak FLOP/s of a chip by bits of the format; equal rates stand once."""
+    compute = rung.design.chip.compute
+    rates = {16: 1.0, 8: float(compute.rate_8bit), 4: float(compute.rate_4bit)}
+    peaks: dict[int, float] = {}
+    for bits, rate in rates.items():
+        peak = rate * float(rung.cost.chip.peak_compute)
+        if peak not in peaks.values():
+            peaks[bits] = peak
+    return peaks
+
+
+def memory_roofs(rung: Costed) -> dict[str, float]:
+    """Bandwidth of the memories that operands come from."""
+    built, memory = rung.cost.chip, rung.cost.memory
+    resident = max(float(memory.weight_residency), float(memory.kv_residency))
+    found: dict[str, float] = {}
+    if float(built.dram_bandwidth) > 0:
+        found["DRAM"] = float(built.dram_bandwidth)
+    if not found or resident > SMALLEST_RESIDENT:
+        found[ON_CHIP] = float(built.sram_bandwidth)
+    return found
 
 
 @dataclass(frozen=True)

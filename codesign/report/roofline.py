@@ -10,7 +10,13 @@ import numpy as np
 import plotly.graph_objects as go
 
 from codesign.optimize.result import Result, Rung
-from codesign.report.breakdown import Operator, operators
+from codesign.report.breakdown import (
+    ON_CHIP,
+    Operator,
+    memory_roofs,
+    operators,
+    peak_roofs,
+)
 from codesign.report.style import base_figure, rung_colors
 from codesign.report.tables import shown_rungs
 from codesign.report.texts import number
@@ -18,8 +24,6 @@ from codesign.report.texts import number
 STEP_SYMBOLS = {"decode": "circle", "prompt": "diamond"}
 BIT_DASHES = {16: "solid", 8: "dash", 4: "dot"}
 RESIDENT_DASH = "dashdot"
-ON_CHIP = "on-chip memory"
-SMALLEST_RESIDENT = 0.01  # share of operands on chip that merits a roof
 LABEL_DISTANCE = 0.2  # in decades: labels of points nearer than this would touch
 MOST_LABELS = 3
 SMALLEST_MARK, LARGEST_MARK = 6.0, 26.0
@@ -66,14 +70,7 @@ def plot_roofline(
 
 
 def _roofs(rung: Rung, *, low: float, high: float, color: str) -> list[go.Scatter]:
-    built, compute = rung.cost.chip, rung.design.chip.compute
-    rates = {16: 1.0, 8: float(compute.rate_8bit), 4: float(compute.rate_4bit)}
-    peaks: dict[int, float] = {}
-    for bits, rate in rates.items():
-        peak = rate * float(built.peak_compute)
-        if peak not in peaks.values():
-            peaks[bits] = peak
-    memories = _memories(rung)
+    peaks, memories = peak_roofs(rung), memory_roofs(rung)
     right = max(high, 2 * max(peaks.values()) / min(memories.values()))
     intensities = np.geomspace(low, right, ROOF_POINTS)
     roofs = [(memory, bits) for memory in memories for bits in peaks]
@@ -90,18 +87,6 @@ def _roofs(rung: Rung, *, low: float, high: float, color: str) -> list[go.Scatte
         for memory, bits in roofs
         if memory != ON_CHIP or bits == max(peaks)
     ]
-
-
-def _memories(rung: Rung) -> dict[str, float]:
-    """Bandwidth of the memories that operands come from."""
-    built, memory = rung.cost.chip, rung.cost.memory
-    resident = max(float(memory.weight_residency), float(memory.kv_residency))
-    found: dict[str, float] = {}
-    if float(built.dram_bandwidth) > 0:
-        found["DRAM"] = float(built.dram_bandwidth)
-    if not found or resident > SMALLEST_RESIDENT:
-        found[ON_CHIP] = float(built.sram_bandwidth)
-    return found
 
 
 def _roof(

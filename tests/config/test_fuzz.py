@@ -12,11 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from codesign.config.catalogue import presets_directory
-from codesign.config.chips import load_chip, load_stack
+from codesign.config.chips import load_chip
 from codesign.config.design import build_design, design_to_dict, load_design
 from codesign.config.limits import read_limit
 from codesign.config.models import load_model
 from codesign.config.overrides import parse_overrides
+from codesign.config.stacks import load_stack
 from codesign.config.study import load_study
 from codesign.config.sweep import build_plan
 from codesign.config.units import parse_quantity
