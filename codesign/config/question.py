@@ -12,6 +12,7 @@ from codesign.config.recipe import (
     reference_recipe,
 )
 from codesign.config.sweep import Plan
+from codesign.config.terms import VOCABULARY
 from codesign.config.variables import Variable
 from codesign.config.yaml import Problems
 from codesign.model.transformer import Transformer
