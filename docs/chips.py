@@ -31,7 +31,9 @@ WIDTH = 520  # readable where a page gives it half its width
 COMMANDS = """\
 `python docs/chips.py` draws this page again; `codesign presets chips --out chips.html`
 writes it with figures that can be zoomed. Errors with chips left out of their fits:
-[silicon.md](../benchmarks/results/silicon.md)."""
+[silicon.md](../benchmarks/results/silicon.md). How stacks and links fit the edges of
+the dies, with what was wrong for Gaudi 2, Gaudi 3, H200 and Maia 200:
+[area](theory/area.md#shoreline)."""
 PAGE = """\
 <html><body><div id="plot"></div><pre id="svg"></pre><script>{script}</script><script>
 const figure = {figure};
