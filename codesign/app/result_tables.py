@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 
 from codesign.config.records import unsure
-from codesign.optimize.result import Binding, Result, Waterfall
+from codesign.optimize.result import Binding, Result
 from codesign.report.breakdown import levers
 from codesign.report.confidence import confidence_table
 from codesign.report.sources import constants, study_chip
@@ -19,6 +19,7 @@ from codesign.report.tables import (
     variables_table,
 )
 from codesign.report.texts import number, percent
+from codesign.report.waterfall import waterfall_table
 
 SHOWN_LEVERS = 10
 FEWEST_RUNGS = 3  # as given, tuned, co-designed: more make a ladder
@@ -40,29 +41,6 @@ def result_tables(result: Result) -> Iterator[Table]:
     if result.evidence is not None:
         yield binding_table(result)
         yield levers_table(result)
-
-
-def waterfall_table(found: Waterfall) -> Table:
-    """Factors on the objective by group of variables."""
-    rows = [
-        (group, _signed(math.expm1(step)), _signed(math.expm1(share)))
-        for group, step, share in zip(
-            found.groups, found.steps, found.shares, strict=True
-        )
-    ]
-    rounding = _signed(math.expm1(found.rounding))
-    total = _signed(math.expm1(sum(found.steps) + found.rounding))
-    return Table(
-        title="What the gain is made of",
-        columns=("group", "one after the other", "fair share (Shapley)"),
-        rows=(
-            *rows,
-            ("whole numbers and tiles", rounding, rounding),
-            ("all together", total, total),
-        ),
-        note="Factors on the objective, each with all limits kept; they multiply. A "
-        "group that gains nothing before the others are free may need them.",
-    )
 
 
 def binding_table(result: Result) -> Table:

@@ -19,3 +19,5 @@ from codesign.report.tables import comparison_table as comparison_table
 from codesign.report.tables import headline as headline
 from codesign.report.tables import ladder_table as ladder_table
 from codesign.report.tables import variables_table as variables_table
+from codesign.report.waterfall import plot_waterfall as plot_waterfall
+from codesign.report.waterfall import waterfall_table as waterfall_table

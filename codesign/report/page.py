@@ -74,6 +74,7 @@ from codesign.report.tables import (
     variables_table,
 )
 from codesign.report.texts import change, number, percent
+from codesign.report.waterfall import CAPTION, plot_waterfall, waterfall_table
 
 FULL_LADDER = 3  # beyond as many rungs the ladder gets a section of its own
 NUMERIC = frozenset("0123456789±×–−∞+")
@@ -119,7 +120,7 @@ def render_report(
         _head(result, known),
         table_html(boundary_table(result), heading="h2"),
         table_html(comparison_table(result), heading="h2"),
-        *_ladder(charts),
+        *_gain(charts),
         *_front(charts),
         _constraints(result, charts),
         "<h2>Where the joules and seconds go</h2>",
@@ -194,6 +195,9 @@ def build_charts(result: Result) -> tuple[Chart, ...]:
         caption = f"{title} of every rung, change against tuned."
         ladder = Chart("ladder", caption, plot_ladder(result), ladder_table(result))
         charts.append(ladder)
+    if result.waterfall is not None:
+        figure, table = plot_waterfall(result), waterfall_table(result.waterfall)
+        charts.append(Chart("waterfall", CAPTION, figure, table))
     return (*charts, *_search_charts(result))
 
 
@@ -251,12 +255,11 @@ def _chip_sources(result: Result) -> list[str]:
     return [table_html(unsure_table(chip))] if chip else []
 
 
-def _ladder(charts: dict[str, Chart]) -> list[str]:
-    """The section of the ladder: its table, then the waterfall where there is one."""
-    if "ladder" not in charts:
-        return []
+def _gain(charts: dict[str, Chart]) -> list[str]:
+    """Rungs of the ladder, if there are more than three, and what the gain is of."""
     found = [charts[name] for name in ("ladder", "waterfall") if name in charts]
-    return ["<h2>Ladder</h2>", *(chart_html(chart, folded=False) for chart in found)]
+    drawn = [chart_html(chart, folded=chart.name != "ladder") for chart in found]
+    return ["<h2>What the gain is made of</h2>", *drawn] if found else []
 
 
 def _front(charts: dict[str, Chart]) -> list[str]:
@@ -310,6 +313,7 @@ FIGURES: dict[str, Callable[[Result], go.Figure]] = {
     "area": plot_area,
     "quality": plot_quality,
     "ladder": plot_ladder,
+    "waterfall": plot_waterfall,
     "levers": plot_levers,
     "convergence": plot_convergence,
     "rounding": plot_rounding,

@@ -13,7 +13,7 @@ from codesign.config.question import Search, Study
 from codesign.config.variables import Variable
 from codesign.core.paths import get_path
 from codesign.cost.evaluate import evaluate
-from codesign.optimize.result import Binding, Evidence, Result, Rung
+from codesign.optimize.result import Binding, Evidence, Result, Rung, Waterfall
 from codesign.quality.evaluate import quality
 from codesign.serving.design import Design
 from codesign.study.service import service
@@ -134,6 +134,20 @@ def build_result(designs: dict[str, Design], *, name: str = "hand made") -> Resu
         status="All limits are kept; made by hand.",
         seconds=31.4,
         timings={"compile": 12.5},
+        waterfall=build_waterfall(rungs) if len(rungs) > 1 else None,
+    )
+
+
+def build_waterfall(rungs: list[Rung]) -> Waterfall:
+    """A gain of which half belongs to the shape, and a tenth to rounding."""
+    gain = float(np.log(rungs[-1].objective / rungs[1].objective))
+    parts = (0.3 * gain, 0.5 * gain, 0.1 * gain)
+    return Waterfall(
+        groups=("formats", "shape", "memory"),
+        start=float(np.log(rungs[1].objective)),
+        steps=parts,
+        shares=parts,
+        rounding=0.1 * gain,
     )
 
 

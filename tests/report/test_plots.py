@@ -17,7 +17,7 @@ from codesign.report.page import FIGURES
 
 WITH_UNIT = re.compile(r".+ \[.+\]$")
 NAMED = {"energy": "y", "time": "y", "area": "y", "quality": "y", "levers": "y"}
-NAMED |= {"ladder": "y", "rounding": "y"}
+NAMED |= {"ladder": "y", "waterfall": "y", "rounding": "y"}
 
 
 @pytest.mark.parametrize("name", FIGURES)
