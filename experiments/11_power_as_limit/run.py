@@ -308,7 +308,13 @@ def tables(
     run.add("![Payback over the fall of prices](payback.svg)")
     rows = [[name, two(value)] for name, value in data.items()]
     base = case_of(run.study)
+    h100 = found["own"]["h100-sxm"]
     run.add(
+        "## Against what was known",
+        f"""Energy was known as about a tenth of what an H100 costs; here it is
+        {band(h100["energy_share"], "%", scale=0.01)}. The known figure is of large
+        buyers, who pay about half the capital per chip that a list price with server,
+        network and building makes here; the draws of the price reach theirs.""",
         "## Beside measurement",
         f"""J/token at the wall of MLPerf servers, Llama-2-70B at 8 or 4 bit with other
         lengths ({source}); the pages above are 16 bit:""",

@@ -32,7 +32,7 @@ def test_numbers_have_two_digits_and_the_band_is_that_of_the_draws():
         "100",
         "−0.50",
     ]
-    assert band([100.0, *np.linspace(1, 2, 101)], "J") == "1.5 J (1.1–1.9)"
+    assert band([100.0, *np.linspace(1, 3, 101)], "J") == "2.0 J (1.1–2.9)"
 
 
 def test_paragraphs_wrap_and_tables_stay():
