@@ -206,7 +206,7 @@ def test_a_front_is_traced_and_its_points_load(page: Page):
         " !document.getElementById('stop').hidden"
     )
     row = "document.querySelector('#front-list button')"
-    page.wait(f"{row} !== null", longest=400)
+    page.wait(f"{row} !== null", longest=900)
     shown = page.run(f"{row}.lastElementChild.textContent")
     page.run(f"{row}.click()")
     settled(page)
