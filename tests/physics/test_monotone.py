@@ -112,12 +112,22 @@ def test_faster_silicon_is_faster_when_power_allows(chip: str):
 @pytest.mark.parametrize("path", ["chip.compute.macs", "chip.link.bandwidth"])
 @pytest.mark.parametrize("chip", ["h100-sxm", "tpu-v4"])
 def test_more_units_and_links_are_never_slower_when_power_allows(chip: str, path: str):
+    """Units with their SRAM: more of them around the same store have smaller tiles."""
     design = with_values(
         preset_design(chip, "llama-3-70b", num_chips=8, batch=256.0),
         chip__tdp=1e6,
         deployment__power_limit=1e6,
     )
-    costs = swept(design, path)
+    names = [path, "chip.sram.capacity"] if "macs" in path else [path]
+    given = {name: float(get_path(design, name)) for name in names}
+    costs = [
+        evaluate(
+            with_values(
+                design, **{n.replace(".", "__"): v * f for n, v in given.items()}
+            )
+        )
+        for f in FACTORS
+    ]
     for metric in ("time_to_first_token", "time_per_output_token"):
         assert_falls([float(getattr(c, metric)) for c in costs], metric)
 
