@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from codesign.core.errors import InputError, InterruptedRunError
@@ -69,8 +70,14 @@ def cut_short(path: Path):
 
 
 def flip_a_bit(path: Path):
+    """One bit in the middle of the first column's values."""
+    query = (
+        "SELECT coalesce(dictionary_page_offset, data_page_offset), "
+        "total_compressed_size FROM parquet_metadata(?) LIMIT 1"
+    )
+    begin, size = duckdb.execute(query, [str(path)]).fetchone()
     data = bytearray(path.read_bytes())
-    data[len(data) // 10] ^= 4
+    data[begin + size // 2] ^= 4
     path.write_bytes(data)
 
 
