@@ -99,14 +99,10 @@ def _reached(
     free: NDArray[np.bool_],
 ) -> Floats:
     """Least relaxed ln objective found with each set of free variables."""
-    coarse = engine.space.coarse
-    middle = np.where(coarse, best, np.sqrt(tuned * best))
-    starts = np.concatenate([np.where(free, v, tuned) for v in (best, middle)])
-    moving = np.tile(free & ~coarse, (2, 1))
-    lanes = engine.refine(starts, theta, free=moving)
+    starts = np.where(free, best, tuned)
+    lanes = engine.refine(starts, theta, free=free & ~engine.space.coarse)
     violation = np.max(np.asarray(lanes.constraints), axis=1)
-    found = np.where(violation <= RELAXED, np.asarray(lanes.objective), np.inf)
-    least = np.min(found.reshape(2, -1), axis=0)
+    least = np.where(violation <= RELAXED, np.asarray(lanes.objective), np.inf)
     ends = engine.evaluate(np.stack([tuned, best]), theta).objective
     least[[0, -1]] = np.minimum(least[[0, -1]], ends)
     return least
