@@ -85,6 +85,7 @@ def legal_points(
         for row in np.nonzero(legal)[0]:
             one = values[row : row + 1, column]
             legal[row] = not _value_fault(path, one, unit=units[path])
+    legal &= _dram_is_read(design, paths, values=values)
     chosen = [i for i, path in enumerate(paths) if path in _STRUCTURE]
     if not chosen:
         return legal
@@ -95,6 +96,19 @@ def legal_points(
         for i, row in enumerate(combinations)
     ]
     return legal & np.asarray(sound)[place.ravel()]
+
+
+def _dram_is_read(
+    design: Design, paths: Sequence[str], *, values: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Whether stacks of memory have a bandwidth, by row."""
+    stacks, bandwidth = (
+        values[:, paths.index(path)] if path in paths else get_path(design, path)
+        for path in ("chip.dram.stacks", "chip.dram.bandwidth")
+    )
+    return np.broadcast_to(
+        (np.asarray(stacks) == 0) | (np.asarray(bandwidth) > 0), len(values)
+    )
 
 
 def _is_placed(design: Design, paths: Sequence[str], *, values: Any) -> bool:
@@ -115,6 +129,9 @@ def _value_faults(design: Design) -> dict[str, str]:
     if float(design.request.prefix_hit_fraction) >= 1:
         message = "1 leaves no token to prefill; allowed is 0 to below 1."
         faults.setdefault("request.prefix_hit_fraction", message)
+    if not _dram_is_read(design, (), values=np.zeros((1, 0)))[0]:
+        message = f"0 with {float(design.chip.dram.stacks):g} stacks; name it, or none."
+        faults.setdefault("chip.dram.bandwidth", message)
     sram = design.chip.sram
     shares = float(sram.tile_fraction + sram.weight_fraction + sram.kv_fraction)
     if shares > 1 + _ROUNDING:

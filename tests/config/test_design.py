@@ -16,13 +16,14 @@ from codesign.config.design import (
     load_design,
     save_design,
 )
+from codesign.config.faults import design_faults, legal_points
 from codesign.config.models import load_model
 from codesign.config.overrides import apply_overrides
 from codesign.config.stacks import load_stack
 from codesign.core.errors import InputError, UnitError, UnknownKeyError
 from codesign.core.paths import get_path, path_units, set_path
 from codesign.core.quantities import Unit
-from codesign.serving.design import Design
+from codesign.serving.design import Design, set_parameter
 from tests.helpers import assert_trees_close
 
 GIVEN: dict[str, Any] = {
@@ -299,3 +300,14 @@ def test_check_design_names_faults_of_a_changed_design(design: Design):
     broken = apply_overrides(design, ["deployment.tensor_parallel=3"])
     with pytest.raises(InputError, match=r"deployment\.tensor_parallel"):
         check_design(broken)
+
+
+def test_stacks_without_bandwidth_are_a_fault(design: Design):
+    """A bandwidth of zero stands for no DRAM at all, which stacks contradict."""
+    blind = set_parameter(design, "chip.dram.bandwidth", value=0.0)
+    assert list(design_faults(blind)) == ["chip.dram.bandwidth"]
+    paths = ("chip.dram.stacks", "chip.dram.bandwidth")
+    values = np.array([[0.0, 0.0], [2.0, 0.0], [2.0, 1e12]])
+    assert legal_points(design, paths, values=values).tolist() == [True, False, True]
+    alone = legal_points(design, paths[1:], values=values[:, 1:])
+    assert alone.tolist() == [False, False, True]
