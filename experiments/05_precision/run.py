@@ -82,7 +82,9 @@ def at_equal_quality(
         grid = np.array([1.0, 1.5, 2.5])
         cases = [grown(formats(case, paths, bits=bits), f) for f in grid]
         joules = column(evaluate_cases(cases, draws=run.draws), "energy_per_token")
-        lanes = np.concatenate([[np.nanmedian(needed)], np.resize(needed, run.draws)])
+        reached = needed[np.isfinite(needed)]
+        middle = np.median(reached) if reached.size else np.nan
+        lanes = np.concatenate([[middle], np.resize(needed, run.draws)])
         ratio = [
             np.interp(size, grid, joules[:, i]) if np.isfinite(size) else np.nan
             for i, size in enumerate(lanes)
