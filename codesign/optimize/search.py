@@ -104,7 +104,7 @@ class Search:
         log.note("relaxed", relaxed)
         seeds = reached_values(space, lanes, given=given, mask=mask)[_order(lanes)]
         bound, count = np.inf, max(starts // 2, 1)
-        for stage in ("choices", "neighbours", "integers"):
+        for stage in ("choices", "neighbours", "neighbours", "integers"):
             held, given = self._rounded(seeds, stage=stage, count=count)
             lanes, reached = self._refined(given, held=held)
             pool = pool.join(self._evaluate(space.round(reached, mask=mask)))

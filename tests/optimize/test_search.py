@@ -135,6 +135,7 @@ def test_stages_are_traced_in_order(small: Small):
         "relaxed",
         "choices",
         "neighbours",
+        "neighbours",
         "integers",
         "polish",
         "again",
