@@ -5,7 +5,7 @@ name -> the YAML file. Names are matched without case; unknown is an error.
 """
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ ALIASES = re.compile(r"^aliases:.*(?:\n[ \-\]].*)*", re.MULTILINE)
 KINDS = ("calibration", "chips", "models", "stacks", "studies", "technology")
 
 
+@cache
 def presets_directory() -> Path:
     """Folder of the shipped presets, in an installed package or a checkout."""
     packaged = Path(str(files("codesign"))) / "configs"
@@ -64,6 +65,9 @@ def find_preset(kind: str, name: str | Path) -> Path:
         if given.is_file():
             return given
         raise InputError(f"{given}: no such file.")
+    exact = presets_directory() / kind / f"{given.name}.yaml"
+    if given.name == str(name) and kind in KINDS and exact.is_file():
+        return exact
     wanted = str(name).casefold()
     found = {path.stem.casefold(): path for path in _preset_files(kind)}
     if wanted in found:

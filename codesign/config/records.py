@@ -7,6 +7,7 @@ entry that adds what is known of it: ``{value: 3.35 TB/s, source: ...}``.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
 import jax.numpy as jnp
@@ -232,6 +233,7 @@ def _number(text: Any, unit: Unit, *, problems: Problems, path: str) -> Any:
         return None
 
 
+@cache
 def record_fields(record_type: type[Record]) -> dict[str, Any]:
     """Annotations of what a file must hold: not of records that may be None."""
     hints = get_type_hints(record_type, include_extras=True)

@@ -4,11 +4,13 @@
 links, each value with its spread and source.
 """
 
+from functools import lru_cache
 from typing import Any, get_type_hints
 
 from codesign.config.catalogue import read_preset
 from codesign.config.records import ValueInfo, read_values, record_from_values
 from codesign.config.yaml import Document, problems_of
+from codesign.core.checks import check_x64
 from codesign.core.errors import UnknownNameError
 from codesign.core.paths import nearest
 from codesign.core.quantities import (
@@ -100,18 +102,30 @@ def load_technology() -> Technology:
         >>> round(float(load_technology().arithmetic.energy_16bit) * 1e12, 2)
         0.59
     """
-    infos = technology_values()
-    return record_from_values(
-        Technology, {path: info.value for path, info in infos.items()}
-    )
+    check_x64()
+    return _technology(_documents())
 
 
 def technology_values() -> dict[str, ValueInfo]:
     """Value, spread and source of every leaf of ``Technology``, by dotted path."""
+    return dict(_values(_documents()))
+
+
+def _documents() -> tuple[Document, ...]:
+    return tuple(read_preset("technology", file) for file in TECHNOLOGY_FILES.values())
+
+
+@lru_cache(maxsize=4)
+def _technology(documents: tuple[Document, ...]) -> Technology:
+    values = {path: info.value for path, info in _values(documents).items()}
+    return record_from_values(Technology, values)
+
+
+@lru_cache(maxsize=4)
+def _values(documents: tuple[Document, ...]) -> dict[str, ValueInfo]:
     parts = get_type_hints(Technology)
     found: dict[str, ValueInfo] = {}
-    for name, file in TECHNOLOGY_FILES.items():
-        document = read_preset("technology", file)
+    for name, document in zip(TECHNOLOGY_FILES, documents, strict=True):
         problems = problems_of(document)
         infos = read_values(parts[name], document.data, problems=problems, prefix="")
         problems.raise_if_any()
@@ -154,6 +168,13 @@ def _kind_values(
     file: str, name: str, *, record_type: type[Record]
 ) -> dict[str, ValueInfo]:
     document = read_preset("technology", file)
+    return dict(_values_of_kind(document, name, record_type=record_type))
+
+
+@lru_cache(maxsize=256)
+def _values_of_kind(
+    document: Document, name: str, *, record_type: type[Record]
+) -> dict[str, ValueInfo]:
     if name not in document.data:
         raise UnknownNameError(_unknown(document, name))
     problems = problems_of(document)

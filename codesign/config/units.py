@@ -8,6 +8,7 @@ Decimal prefixes are powers of 1000 (GB = 1e9 B), binary ones powers of 1024
 import math
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from codesign.core.errors import UnitError
 from codesign.core.paths import nearest
@@ -313,29 +314,37 @@ def _split(text: str | float, unit: Unit, *, name: str) -> tuple[float, str]:
 
 def _read_unit(text: str, name: str) -> tuple[float, Dimensions]:
     """Factor to SI and exponents of a compound such as ``mm^2/(GB/s)``."""
+    try:
+        return _unit(text)
+    except UnitError as error:
+        raise UnitError(f"{name}: {error}") from None
+
+
+@lru_cache(maxsize=1024)
+def _unit(text: str) -> tuple[float, Dimensions]:
     outer, bracket, inner = text.partition("/(")
     factor, total = 1.0, dict[str, float]()
     for part, direction in ((outer, 1.0), (inner.removesuffix(")"), -1.0)):
         for position, term in enumerate(part.split("/") if part else ()):
             sign = direction if position == 0 else -direction
             for word in term.split("*"):
-                scale, dimensions = _read_factor(word.strip() or "1", text, name=name)
+                scale, dimensions = _read_factor(word.strip() or "1", text)
                 factor *= scale**sign
                 for base, power in dimensions.items():
                     total[base] = total.get(base, 0.0) + sign * power
     if bracket and not inner.endswith(")"):
-        raise UnitError(f'{name}: cannot read the unit "{text}".')
+        raise UnitError(f'cannot read the unit "{text}".')
     return factor, {base: power for base, power in total.items() if power}
 
 
-def _read_factor(word: str, text: str, *, name: str) -> tuple[float, Dimensions]:
+def _read_factor(word: str, text: str) -> tuple[float, Dimensions]:
     match = _FACTOR.fullmatch(word)
     if match is None:
-        raise UnitError(f'{name}: cannot read the unit "{text}".')
+        raise UnitError(f'cannot read the unit "{text}".')
     if match[1] not in _UNITS:
         close = nearest(match[1], list(_UNITS)) or ["GB/s", "ms", "W", "mm^2"]
         raise UnitError(
-            f'{name}: unknown unit "{match[1]}" in "{text}". Close: {", ".join(close)}.'
+            f'unknown unit "{match[1]}" in "{text}". Close: {", ".join(close)}.'
         )
     scale, dimensions = _UNITS[match[1]]
     power = float(match[2] or 1.0)

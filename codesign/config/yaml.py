@@ -24,9 +24,13 @@ DEEPEST = 40
 _TOO_DEEP = "nested deeper than any honest file."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Document:
-    """Content of a YAML file: plain data, and the line of each dotted path."""
+    """Content of a YAML file: plain data, and the line of each dotted path.
+
+    A file that has not changed is the same document, so what is made of one may
+    be cached by it.
+    """
 
     file: str
     data: dict[str, Any]

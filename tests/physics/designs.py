@@ -26,6 +26,8 @@ from codesign.core.paths import get_path
 from codesign.core.smooth import Sharpness
 from codesign.cost.evaluate import evaluate
 from codesign.cost.limits import Limits
+from codesign.cost.record import Cost
+from codesign.hardware.silicon import Silicon, silicon
 from codesign.model.transformer import Transformer
 from codesign.outcome.answer import Outcome, complete, outcome
 from codesign.quality.constants import QualityConstants
@@ -34,6 +36,7 @@ from codesign.quality.validity import Validity
 from codesign.serving.design import Design, set_parameter
 
 TRAINING_TOKENS = 15e12
+COLUMN = 16  # values of a parameter in one call
 ROWS = 64  # points per call of the compiled function
 SHARPNESS = 256.0
 KINDS = ("hard", "smooth", "governed")
@@ -147,6 +150,45 @@ def with_values(design: Design, **values: Any) -> Design:
         path = name.replace("__", ".")
         design = set_parameter(design, path, value=jnp.asarray(value, jnp.float64))
     return design
+
+
+def costs_along(design: Design, **columns: np.ndarray) -> list[Cost]:
+    """Costs with parameters replaced by columns of equal length, at most 16 rows.
+
+    One program serves all designs of one kind of model.
+    """
+    return _along(design, columns, run=_costs())
+
+
+def silicon_along(design: Design, **columns: np.ndarray) -> list[Silicon]:
+    """Silicon of the chip with parameters replaced by columns."""
+    return _along(design, columns, run=_silicons())
+
+
+@cache
+def _costs() -> Callable[[Design], Cost]:
+    options = cpu_options(level=0)
+    return jax.jit(lambda rows: jax.lax.map(evaluate, rows), compiler_options=options)
+
+
+@cache
+def _silicons() -> Callable[[Design], Silicon]:
+    def built(design: Design) -> Silicon:
+        return silicon(design.chip, design.technology)
+
+    return jax.jit(jax.vmap(built), compiler_options=cpu_options(level=0))
+
+
+def _along(
+    design: Design, columns: dict[str, np.ndarray], *, run: Callable[[Design], Any]
+) -> list[Any]:
+    count = len(next(iter(columns.values())))
+    rows = jax.tree.map(
+        lambda leaf: np.broadcast_to(leaf, (COLUMN, *np.shape(leaf))), design
+    )
+    filled = {name: np.resize(column, COLUMN) for name, column in columns.items()}
+    found = jax.device_get(run(with_values(rows, **filled)))
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], found) for i in range(count)]
 
 
 def box_point(design: Design) -> np.ndarray:

@@ -7,27 +7,37 @@ import numpy as np
 import pytest
 
 from codesign.config.catalogue import list_presets
-from codesign.config.technology import load_technology
 from codesign.core.paths import get_path
-from codesign.cost.evaluate import evaluate
 from codesign.cost.record import Cost
-from codesign.hardware.silicon import Silicon, silicon
+from codesign.hardware.silicon import Silicon
 from codesign.serving.design import Design
-from tests.physics.designs import preset_design, with_values
+from tests.physics.designs import (
+    costs_along,
+    preset_design,
+    silicon_along,
+    with_values,
+)
 
 CHIPS = list_presets("chips")
-WITH_DRAM = [
-    name for name in CHIPS if float(preset_design(name, "llama-3-8b").chip.dram.stacks)
-]
 FACTORS = np.geomspace(0.5, 4.0, 7)
 SLACK = 1e-9
 
 
 def swept(design: Design, path: str, *, factors: np.ndarray = FACTORS) -> list[Cost]:
     """Costs with one parameter multiplied by each factor."""
-    value = float(get_path(design, path))
-    name = path.replace(".", "__")
-    return [evaluate(with_values(design, **{name: value * f})) for f in factors]
+    return costs_along(design, **column(design, path, factors=factors))
+
+
+def column(design: Design, path: str, *, factors: np.ndarray) -> dict[str, np.ndarray]:
+    """One parameter multiplied by each factor, by the name that replaces it."""
+    return {path.replace(".", "__"): float(get_path(design, path)) * factors}
+
+
+def with_dram(chip: str) -> str:
+    """The chip, where it has off-chip memory."""
+    if not preset_design(chip, "llama-3-8b").chip.dram.stacks:
+        pytest.skip("the chip has no off-chip memory")
+    return chip
 
 
 def decode_seconds(found: Cost) -> float:
@@ -45,13 +55,13 @@ def assert_rises(values: list[float], what: str) -> None:
 
 
 @pytest.mark.parametrize("batch", [1.0, 64.0, 1024.0])
-@pytest.mark.parametrize("chip", WITH_DRAM)
+@pytest.mark.parametrize("chip", CHIPS)
 def test_more_memory_bandwidth_is_never_slower(chip: str, batch: float):
     """Power out of the way: prefill steps share one voltage, set by the hottest.
 
     Under a power limit a faster memory may heat one of them and slow the other.
     """
-    design = preset_design(chip, "llama-3-8b", batch=batch)
+    design = preset_design(with_dram(chip), "llama-3-8b", batch=batch)
     free = with_values(design, chip__tdp=1e5, deployment__power_limit=1e5)
     costs = swept(free, "chip.dram.bandwidth")
     assert_falls([decode_seconds(c) for c in costs], "decode time")
@@ -90,17 +100,13 @@ def test_faster_silicon_is_faster_when_power_allows(chip: str):
         chip__tdp=1e6,
         deployment__power_limit=1e6,
     )
-    volts = [
-        evaluate(
-            with_values(
-                design,
-                chip__voltage=v,
-                deployment__decode_voltage=v,
-                deployment__prefill_voltage=v,
-            )
-        )
-        for v in np.linspace(0.66, 0.95, 6)
-    ]
+    voltages = np.linspace(0.66, 0.95, 6)
+    volts = costs_along(
+        design,
+        chip__voltage=voltages,
+        deployment__decode_voltage=voltages,
+        deployment__prefill_voltage=voltages,
+    )
     first = [float(c.time_to_first_token) for c in volts]
     assert_falls(first, "time to first token")
     prompt = volts[0].breakdown.prompt_seconds
@@ -119,15 +125,8 @@ def test_more_units_and_links_are_never_slower_when_power_allows(chip: str, path
         deployment__power_limit=1e6,
     )
     names = [path, "chip.sram.capacity"] if "macs" in path else [path]
-    given = {name: float(get_path(design, name)) for name in names}
-    costs = [
-        evaluate(
-            with_values(
-                design, **{n.replace(".", "__"): v * f for n, v in given.items()}
-            )
-        )
-        for f in FACTORS
-    ]
+    columns = [column(design, name, factors=FACTORS) for name in names]
+    costs = costs_along(design, **dict(itertools.chain(*(c.items() for c in columns))))
     for metric in ("time_to_first_token", "time_per_output_token"):
         assert_falls([float(getattr(c, metric)) for c in costs], metric)
 
@@ -135,9 +134,7 @@ def test_more_units_and_links_are_never_slower_when_power_allows(chip: str, path
 def built(chip: str, path: str) -> list[Silicon]:
     """Silicon of a chip with one parameter from half to four times its value."""
     design = preset_design(chip, "llama-3-8b")
-    value = float(get_path(design, path))
-    values = [{path.replace(".", "__"): value * factor} for factor in FACTORS]
-    return [silicon(with_values(design, **v).chip, load_technology()) for v in values]
+    return silicon_along(design, **column(design, path, factors=FACTORS))
 
 
 @pytest.mark.parametrize(
@@ -154,9 +151,9 @@ def test_more_area_is_never_cheaper(chip: str, path: str):
     assert_falls([float(c.yield_fraction) for c in chips], "yield")
 
 
-@pytest.mark.parametrize("chip", WITH_DRAM)
+@pytest.mark.parametrize("chip", CHIPS)
 def test_more_stacks_hold_more_and_cost_more(chip: str):
-    chips = built(chip, "chip.dram.stacks")
+    chips = built(with_dram(chip), "chip.dram.stacks")
     beside = float(preset_design(chip, "llama-3-8b").chip.dram.edge) > 0
     edge = ("edge_used",) if beside else ()
     for metric in ("dram_capacity", "area", "price", "carbon", *edge):
@@ -177,10 +174,8 @@ def test_more_bits_are_never_fewer_bytes(model: str, path: str):
         stack__time_factor_8bit=1.0,
         stack__time_factor_4bit=1.0,
     )
-    costs = [
-        evaluate(with_values(design, **{f"model__{path}": bits}))
-        for bits in (3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 12.0, 16.0)
-    ]
+    bits = np.array([3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 12.0, 16.0])
+    costs = costs_along(design, **{f"model__{path}": bits})
     for metric in ("weight_bytes", "kv_bytes", "used"):
         assert_rises([float(getattr(c.memory, metric)) for c in costs], metric)
     assert float(costs[-1].memory.used) > float(costs[0].memory.used)
@@ -190,15 +185,17 @@ def test_more_bits_are_never_fewer_bytes(model: str, path: str):
 
 
 @pytest.mark.parametrize("model", ["llama-3-8b", "qwen3-30b-a3b", "gemma-3-12b"])
-@pytest.mark.parametrize("chip", WITH_DRAM)
+@pytest.mark.parametrize("chip", CHIPS)
 def test_bigger_batch_gives_more_tokens_per_second(chip: str, model: str):
     """Up to what the memory holds; but for 7 % at the edge of a tile or graph."""
-    design = preset_design(chip, model, prompt_length=64.0)
-    largest = min(4096.0, float(evaluate(design).max_batch))
+    design = preset_design(with_dram(chip), model, prompt_length=64.0)
+    one = np.ones(1)
+    most = costs_along(design, deployment__batch=one)[0].max_batch
+    largest = min(4096.0, float(most))
     if largest < 8.0:
         pytest.skip("the model does not fit")
     batches = np.unique(np.floor(np.geomspace(1.0, largest, 12)))
-    costs = [evaluate(with_values(design, deployment__batch=b)) for b in batches]
+    costs = costs_along(design, deployment__batch=batches)
     speed = [float(c.throughput) for c in costs]
     best = np.maximum.accumulate(speed)
     assert (speed >= 0.93 * best).all(), speed
@@ -206,10 +203,10 @@ def test_bigger_batch_gives_more_tokens_per_second(chip: str, model: str):
     assert_rises([float(c.time_per_output_token) for c in costs], "time per token")
 
 
-@pytest.mark.parametrize("chip", WITH_DRAM)
+@pytest.mark.parametrize("chip", CHIPS)
 def test_longer_context_is_never_faster(chip: str):
     costs = swept(
-        preset_design(chip, "llama-3-8b"),
+        preset_design(with_dram(chip), "llama-3-8b"),
         "request.prompt_length",
         factors=2.0 ** np.arange(6),
     )
@@ -221,10 +218,8 @@ def test_longer_context_is_never_faster(chip: str):
 
 def test_prefix_hits_save_prefill_but_no_cache():
     design = preset_design("h100-sxm", "llama-3-8b", prompt_length=8192.0)
-    shares = (0.0, 0.3, 0.6, 0.9)
-    costs = [
-        evaluate(with_values(design, request__prefix_hit_fraction=h)) for h in shares
-    ]
+    shares = np.array([0.0, 0.3, 0.6, 0.9])
+    costs = costs_along(design, request__prefix_hit_fraction=shares)
     assert_falls([float(c.time_to_first_token) for c in costs], "time to first token")
     assert_falls([float(c.energy_per_token) for c in costs], "energy")
     caches = [float(c.memory.kv_bytes) for c in costs]
@@ -233,10 +228,7 @@ def test_prefix_hits_save_prefill_but_no_cache():
 
 def test_older_node_is_larger_and_takes_more_energy():
     design = preset_design("h100-sxm", "llama-3-8b")
-    nodes = [2e-9, 2.5e-9, 3e-9, 4e-9, 5e-9, 7e-9, 12e-9, 16e-9, 28e-9]
-    chips = [
-        silicon(with_values(design, chip__node=n).chip, load_technology())
-        for n in nodes
-    ]
+    nodes = np.array([2e-9, 2.5e-9, 3e-9, 4e-9, 5e-9, 7e-9, 12e-9, 16e-9, 28e-9])
+    chips = silicon_along(design, chip__node=nodes)
     for metric in ("area", "mac_energy_16bit", "delivery_energy"):
         assert_rises([float(getattr(c, metric)) for c in chips], metric)
