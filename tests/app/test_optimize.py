@@ -16,6 +16,7 @@ from codesign.config.design import load_design
 from codesign.config.study import load_study
 from codesign.study.runs import load_run
 from tests.app.runner import Searched, answer, invoke
+from tests.app.test_twelve import CASES, SEARCHED, check_answer
 from tests.helpers import assert_trees_close
 
 FILES = {
@@ -49,6 +50,12 @@ def test_prints_progress_tables_and_what_is_next(searched: Searched):
         "codesign evaluate",
     ):
         assert text in searched.done.stdout
+
+
+def test_a_limit_out_of_reach_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    check_answer(CASES[SEARCHED], tmp_path=tmp_path, monkeypatch=monkeypatch)
 
 
 def test_folder_holds_the_run_and_nothing_else(searched: Searched):

@@ -45,6 +45,7 @@ def with_parameter(theta: Theta, path: str, *, factor: float) -> Theta:
     return theta.replace(design=set_path(theta.design, path, value=value * factor))
 
 
+@pytest.mark.slow
 def test_multipliers_are_not_negative(climbed: Result):
     assert climbed.evidence is not None
     prices = [limit.price for limit in climbed.evidence.binding]
@@ -115,6 +116,7 @@ def test_elasticities_are_slopes_of_solved_optima(
     assert slope == pytest.approx(found.elasticities[path], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_elasticities_without_effect_on_limits_are_slopes_of_the_cost(
     climbed: Result,
 ):
@@ -135,6 +137,7 @@ def test_elasticities_without_effect_on_limits_are_slopes_of_the_cost(
     assert climbed.evidence.elasticities[path] == pytest.approx(slope, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_free_variables_and_the_model_have_no_elasticity(climbed: Result):
     assert climbed.evidence is not None
     free = {variable.path for variable in climbed.study.free}

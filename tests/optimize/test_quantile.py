@@ -1,6 +1,7 @@
 """Limits on quality that hold in a share of the draws."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -145,10 +146,14 @@ def test_few_draws_stand_for_many(*, study: Study, theta: Theta):
         drawn = paired(model, reference)
         return jnp.asarray(log_quantile(limit, drawn, bound=0.0, sharpness=sharpness))
 
+    @partial(jax.jit, static_argnames="smooth")
+    def along(reference: Reference, *, smooth: bool) -> jax.Array:
+        return jax.vmap(lambda n: excess(n, reference, smooth=smooth))(layers)
+
     assert theta.few is not None
     assert theta.many is not None
-    few = jax.vmap(lambda n: excess(n, theta.few, smooth=True))(layers)
-    many = jax.vmap(lambda n: excess(n, theta.many, smooth=False))(layers)
+    few = along(theta.few, smooth=True)
+    many = along(theta.many, smooth=False)
     crossing = [float(layers[int(jnp.argmax(values <= 0.0))]) for values in (few, many)]
     assert crossing[0] == pytest.approx(crossing[1], abs=2.0)
 

@@ -34,6 +34,7 @@ def test_every_group_is_found_and_a_stranger_named():
         group_of("stack.launch")
 
 
+@pytest.mark.slow
 def test_steps_and_shares_add_up_to_the_gain(climbed: Result):
     found = climbed.waterfall
     gain = np.log(climbed.best.objective / climbed.baseline.objective)
@@ -44,6 +45,7 @@ def test_steps_and_shares_add_up_to_the_gain(climbed: Result):
     assert abs(found.rounding) < 0.1
 
 
+@pytest.mark.slow
 def test_no_group_makes_a_design_worse(climbed: Result):
     assert max(climbed.waterfall.steps) <= 0.0
     assert max(climbed.waterfall.shares) <= 1e-12
