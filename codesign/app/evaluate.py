@@ -91,12 +91,22 @@ def _as_dict(flags: DesignFlags, design: "Design", *, costs: "Costs") -> dict[st
     return {
         **to_plain(cost),
         **to_plain(served),
+        "intervals": _intervals(flags, cost),
         "violated": violated_limits(cost),
         "inputs": to_plain(design),
         "extrapolated": {far.path: far.factor for far in beyond_checked(design)},
         "unsure": unsure_values(flags),
         "versions": versions(),
     }
+
+
+def _intervals(flags: DesignFlags, cost: "Cost") -> dict[str, Any] | None:
+    """Intervals around metrics; None for a design file, which names no stack."""
+    from codesign.app.flags import given_stack
+    from codesign.report.intervals import cost_intervals
+
+    stack = given_stack(flags)
+    return dict(cost_intervals(cost, stack)) if stack else None
 
 
 def _save(out: Path, design: "Design", *, title: str) -> None:
@@ -109,8 +119,9 @@ def _save(out: Path, design: "Design", *, title: str) -> None:
 
 def _show(flags: DesignFlags, design: "Design", *, costs: "Costs") -> None:
     from codesign.app.design_tables import design_tables
-    from codesign.app.flags import given_chip
+    from codesign.app.flags import given_chip, given_stack
     from codesign.app.output import console, show_table
+    from codesign.report.intervals import cost_intervals_table
     from codesign.report.sources import unsure_table
 
     screen = console()
@@ -118,6 +129,9 @@ def _show(flags: DesignFlags, design: "Design", *, costs: "Costs") -> None:
     cost, served = costs
     for table in design_tables(design, cost, served=served):
         show_table(screen, table)
+    stack = given_stack(flags)
+    if stack:
+        show_table(screen, cost_intervals_table(cost, stack))
     chip = given_chip(flags)
     if chip:
         show_table(screen, unsure_table(chip))

@@ -144,6 +144,12 @@ def given_chip(flags: DesignFlags) -> "ChipInfo | None":
     return chip_info(flags.given["chip"]) if "chip" in flags.given else None
 
 
+def given_stack(flags: DesignFlags) -> str:
+    """Name of the stack that the flags name or their chip has, "" for a design file."""
+    chip = given_chip(flags)
+    return str(flags.given.get("stack") or (chip.stack if chip else ""))
+
+
 def unsure_values(flags: DesignFlags) -> dict[str, dict[str, Any]] | None:
     """Announced, recalled and assumed values of the chip, for JSON; None unknown."""
     from codesign.config.records import unsure_facts

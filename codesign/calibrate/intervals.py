@@ -39,9 +39,16 @@ UNFITTED = {
     "power": Interval(math.log(0.8), math.log(1.4)),
     "power_at_step": Interval(math.log(0.8), math.log(1.4)),
     "energy_per_token": Interval(math.log(0.9), math.log(1.4)),
+    "time_to_first_token": Interval(math.log(0.5), math.log(3.0)),
 }
-"""Intervals where a stack was not fitted: a data sheet with constants of another
-chip, scored on B200 with those of H100. Source: docs/theory/calibration.md."""
+"""Assumed intervals where a stack was not fitted: a data sheet with constants of
+another chip, scored on B200 with those of H100; the first token waits for others in
+ways that no stack holds. Source: docs/theory/calibration.md."""
+
+
+def fitted_metrics(stack: str) -> set[str]:
+    """Metrics whose interval comes from runs, not from ``UNFITTED``."""
+    return set(stack_info(stack).fit.get("errors") or {})
 
 
 @cache

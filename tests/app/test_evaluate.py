@@ -101,6 +101,21 @@ def test_a_design_file_says_that_it_keeps_no_sources(tmp_path: Path):
     assert answer("evaluate", str(path))["unsure"] is None
 
 
+def test_every_time_power_and_energy_has_an_interval():
+    """From unseen models where the stack was fitted, else wide and assumed."""
+    fitted = answer("evaluate", *DESIGN)
+    other = answer("evaluate", *DESIGN, "--stack", "gpu-default")
+    for data in (fitted, other):
+        for name, ends in data["intervals"].items():
+            assert ends["low"] < data[name] < ends["high"], name
+    assert not fitted["intervals"]["energy_per_token"]["assumed"]
+    assert fitted["intervals"]["time_to_first_token"]["assumed"]
+    assert all(ends["assumed"] for ends in other["intervals"].values())
+    shown = invoke("evaluate", *DESIGN).stdout
+    assert "Prediction and measurement" in shown
+    assert "unseen models" in shown
+
+
 def test_set_changes_one_parameter():
     data = answer("evaluate", *DESIGN, "--set", "chip.dram.bandwidth=4.8 TB/s")
     assert data["inputs"]["chip"]["dram"]["bandwidth"] == 4.8e12
