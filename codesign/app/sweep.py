@@ -86,9 +86,12 @@ Shard = Annotated[
     ),
 ]
 Executor = Annotated[
-    str,
+    str | None,
     typer.Option(
-        "--executor", help="inprocess, processes or ray.", rich_help_panel=RUN
+        "--executor",
+        help="inprocess, processes or ray. Default: the study's.",
+        rich_help_panel=RUN,
+        show_default=False,
     ),
 ]
 Workers = Annotated[
@@ -138,7 +141,7 @@ def sweep(
     out: Out = None,
     resume: Resume = None,
     shard: Shard = None,
-    executor: Executor = "inprocess",
+    executor: Executor = None,
     workers: Workers = None,
     shard_size: ShardSize = None,
 ) -> None:

@@ -26,7 +26,7 @@ class Asked:
     out: Path | None
     resume: Path | None
     part: str | None
-    executor: str
+    executor: str | None
     workers: int | None
     shard_size: int | None
     metrics: tuple[str, ...] | None
@@ -46,11 +46,15 @@ def sweep_run(asked: Asked) -> None:
     """Start a run, or go on with one, and say what came out."""
     from codesign.app.progress import run_progress
     from codesign.study.drive import complete
-    from codesign.study.executors import build_executor
+    from codesign.study.executors import build_executor, check_executor
 
-    executor = build_executor(asked.executor, workers=asked.workers)
+    if asked.executor is not None:
+        check_executor(asked.executor)
     part = read_part(asked.part)
     run = _opened(asked) if asked.resume else _created(asked)
+    executor = build_executor(
+        asked.executor or run.job.plan.executor, workers=asked.workers
+    )
     if not asked.as_json:
         job = run.job
         complain(

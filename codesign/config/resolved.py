@@ -85,6 +85,7 @@ def _sweep(plan: Plan) -> dict[str, Any]:
         **drawn,
         "seed": plan.seed,
         "search": plan.search,
+        "executor": plan.executor,
     }
 
 

@@ -22,7 +22,7 @@ from codesign.config.records import ENTRY_KEYS, STATUSES, record_fields
 from codesign.config.resolved import REQUEST_KEYS
 from codesign.config.stacks import OPTIONAL_VALUES, STACK_KEYS
 from codesign.config.study_reader import BASELINE_KEYS, STUDY_KEYS, groups
-from codesign.config.sweep import METHODS, RANGE_KEYS, SWEEP_KEYS, swept_unit
+from codesign.config.sweep import EXECUTORS, METHODS, RANGE_KEYS, SWEEP_KEYS, swept_unit
 from codesign.config.technology import list_kinds
 from codesign.config.terms import ANSWERS, BUDGETS
 from codesign.config.units import quantity_pattern
@@ -304,6 +304,7 @@ def _sweep(known: _Definitions, parameters: Mapping[str, Unit]) -> Schema:
         "method": {"enum": list(METHODS)},
         "over": _mapping(over),
         "search": {"type": "boolean"},
+        "executor": {"enum": list(EXECUTORS)},
     }
     return _mapping(properties, required=["over"])
 

@@ -22,7 +22,8 @@ from codesign.serving.design import Design
 
 METHODS = ("grid", "list", "sobol", "latin-hypercube")
 DRAWN = ("sobol", "latin-hypercube")
-SWEEP_KEYS = ("method", "over", "points", "seed", "search")
+EXECUTORS = ("inprocess", "processes", "ray")
+SWEEP_KEYS = ("method", "over", "points", "seed", "search", "executor")
 RANGE_KEYS = ("min", "max", "points", "log")
 LIMITS = "subject_to."
 QUALITY = "quality."
@@ -57,7 +58,8 @@ class Plan:
     """Points of a sweep: how they are chosen, how many, and what is done at each.
 
     ``search`` optimises the study at every point instead of evaluating its
-    baseline.
+    baseline. ``executor`` computes the shards unless a call names another; no number
+    depends on it.
     """
 
     method: str
@@ -65,6 +67,7 @@ class Plan:
     points: int
     seed: int = 0
     search: bool = False
+    executor: str = EXECUTORS[0]
 
 
 def build_plan(
@@ -128,9 +131,15 @@ def read_plan(
     )
     _check_paths(axes, search=search is True, problems=problems, place=place)
     count = _count(section, method, axes=axes, problems=problems, place=place)
+    executor = str(section.get("executor", EXECUTORS[0]))
+    if executor not in EXECUTORS:
+        allowed = f"Allowed: {', '.join(EXECUTORS)}."
+        problems.add(
+            f"{place}executor", f'no executor is called "{executor}". {allowed}'
+        )
     if len(problems.found) > before:
         return None
-    return Plan(method, axes, points=count, seed=seed, search=search)
+    return Plan(method, axes, points=count, seed=seed, search=search, executor=executor)
 
 
 def _whole(

@@ -18,6 +18,7 @@ from codesign.core.show import use_writer
 Dimensions = dict[str, float]
 
 MICRO_SIGN = "\N{MICRO SIGN}"
+_MOST_BITS = 1000  # of a whole number; from 1024 on it is no floating point number
 _SHORTEST_LONG = 1e3  # from here on digits are written out ...
 _LONGEST = 1e7  # ... up to here
 
@@ -300,6 +301,8 @@ def _split(text: str | float, unit: Unit, *, name: str) -> tuple[float, str]:
     if isinstance(text, bool):
         raise UnitError(f"{name}: found {text}; a quantity is a number with its unit.")
     if isinstance(text, (int, float)):
+        if isinstance(text, int) and text.bit_length() > _MOST_BITS:
+            raise UnitError(f"{name}: a whole number of over 300 digits.")
         number, rest = float(text), ""
     else:
         match = _NUMBER.fullmatch(text.strip())

@@ -21,6 +21,7 @@ from codesign.core.paths import nearest
 LARGEST_FILE = 4 * 2**20
 MOST_ENTRIES = 100_000  # aliases count each time they are used
 DEEPEST = 40
+LARGEST_WHOLE = 1e300  # larger ones are no floating point numbers
 _TOO_DEEP = "nested deeper than any honest file."
 
 
@@ -143,6 +144,8 @@ def _plain(node: Any, *, path: str, lines: dict[str, int]) -> Any:
         ]
     if isinstance(node, bool) or node is None:
         return node
+    if isinstance(node, int) and abs(node) > LARGEST_WHOLE:
+        raise InputError(f"{path[:80]}: a whole number beyond {LARGEST_WHOLE:.0e}.")
     for kind in (int, float, str):
         if isinstance(node, kind):
             return kind(node)

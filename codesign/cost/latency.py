@@ -4,19 +4,18 @@ Times of the rows, shard and stack -> seconds of one step by component.
 """
 
 import jax.numpy as jnp
+from jax.lax import integer_pow
 
-from codesign.core.quantities import Fraction, Seconds
+from codesign.core.quantities import Factor, Fraction, Seconds
 from codesign.core.record import Record
 from codesign.core.smooth import safe_ratio
 from codesign.cost.roofline import OperatorTime
 from codesign.model.parameters import num_expert_layers
-from codesign.operators.phases import Step
 from codesign.operators.shard import Shard
 from codesign.serving.design import Design
 
-DECODE_STEEPNESS = 20.0  # all decode steps of a run are equally long
-MIXED_STEEPNESS = 4.0  # prompts differ in length, so steps do too
-FLOOR_NORM = 4.0
+DECODE_STEEPNESS = 20  # all decode steps of a run are equally long
+MIXED_STEEPNESS = 4  # prompts differ in length, so steps do too
 
 
 class TimeBill(Record):
@@ -31,41 +30,60 @@ class TimeBill(Record):
     eager: Seconds
 
 
-def step_time(
-    design: Design, step: Step, *, times: OperatorTime
-) -> tuple[Seconds, TimeBill]:
+class Overheads(Record):
+    """What a stage adds to its operators at any clock, and how often it is added.
+
+    ``host`` works between kernels, ``eager`` is the least that launching them one by
+    one takes, which a share of the steps has to; ``stages`` pass one after the other.
+    """
+
+    host: Seconds
+    eager: Seconds
+    eager_share: Fraction
+    stages: Factor
+
+
+def overheads(design: Design, part: Shard) -> Overheads:
+    """Host and graph terms of one stage.
+
+    host = layers t_layer + expert layers t_expert + t_step + sequences t_sequence
+    s = 1 / (1 + (n_graph / n)^m)
+
+    Above n_graph tokens the host launches every kernel by itself, which bounds the
+    step from below.
+    """
+    stack = design.stack
+    layers = design.model.num_layers * part.layer_share
+    expert_layers = num_expert_layers(design.model) * part.layer_share
+    return Overheads(
+        host=layers * stack.layer_time
+        + expert_layers * stack.expert_layer_time
+        + layers * design.model.chunked_attention * stack.chunked_layer_time
+        + stack.step_time
+        + part.sequences * stack.sequence_time,
+        eager=layers * stack.eager_layer_time
+        + expert_layers * stack.eager_expert_layer_time,
+        eager_share=eager_share(part, stack.graph_tokens),
+        stages=part.pipeline * stack.maturity,
+    )
+
+
+def step_time(added: Overheads, *, times: OperatorTime) -> tuple[Seconds, TimeBill]:
     """Time of one step and its bill: stages in sequence, operators plus overheads.
 
-    t_stage = sum(roofline + link + launch) + layers t_layer
-              + expert layers t_expert + t_step + sequences t_sequence
-    s = 1 / (1 + (n_graph / n)^m);  t = (1 - s) t_stage
-              + s (t_stage^4 + t_eager^4)^(1/4),  then times stages and maturity
+    t_stage = sum(roofline + link + launch) + host
+    t = (1 - s) t_stage + s (t_stage^4 + t_eager^4)^(1/4), times stages and maturity
 
-    A roofline second is booked to the resource that needs it most. Above
-    n_graph tokens the host launches every kernel by itself, which bounds the
-    step from below.
+    A roofline second is booked to the resource that needs it most.
 
     Assumes: host work does not overlap the chip's.
     Source: docs/theory/latency.md.
     """
-    stack, part = design.stack, step.shard
-    layers = design.model.num_layers * part.layer_share
-    expert_layers = num_expert_layers(design.model) * part.layer_share
-    host = (
-        layers * stack.layer_time
-        + expert_layers * stack.expert_layer_time
-        + layers * design.model.chunked_attention * stack.chunked_layer_time
-        + stack.step_time
-        + part.sequences * stack.sequence_time
-    )
     launch, link = jnp.sum(times.launch), jnp.sum(times.link)
-    stage = jnp.sum(times.roofline) + launch + link + host
-    eager = (
-        layers * stack.eager_layer_time + expert_layers * stack.eager_expert_layer_time
-    )
-    blended = (stage**FLOOR_NORM + eager**FLOOR_NORM) ** (1 / FLOOR_NORM)
-    extra = eager_share(part, stack.graph_tokens) * (blended - stage)
-    stages = part.pipeline * stack.maturity
+    stage = jnp.sum(times.roofline) + launch + link + added.host
+    blended = jnp.sqrt(jnp.sqrt(integer_pow(stage, 4) + integer_pow(added.eager, 4)))
+    extra = added.eager_share * (blended - stage)
+    stages = added.stages
     by_compute, by_memory, by_vector = _binding(times)
     bill = TimeBill(
         compute=stages * by_compute,
@@ -73,7 +91,7 @@ def step_time(
         vector=stages * by_vector,
         link=stages * link,
         launch=stages * launch,
-        host=stages * host,
+        host=stages * added.host,
         eager=stages * extra,
     )
     return stages * (stage + extra), bill
@@ -81,9 +99,13 @@ def step_time(
 
 def eager_share(part: Shard, graph_tokens: Seconds) -> Fraction:
     """Share of steps too large for a captured graph."""
-    steepness = jnp.where(part.prefill_tokens > 0, MIXED_STEEPNESS, DECODE_STEEPNESS)
     ratio = safe_ratio(graph_tokens, part.tokens)
-    return jnp.where(graph_tokens > 0, 1 / (1 + ratio**steepness), 0.0)
+    raised = jnp.where(
+        part.prefill_tokens > 0,
+        integer_pow(ratio, MIXED_STEEPNESS),
+        integer_pow(ratio, DECODE_STEEPNESS),
+    )
+    return jnp.where(graph_tokens > 0, 1 / (1 + raised), 0.0)
 
 
 def _binding(times: OperatorTime) -> tuple[Seconds, Seconds, Seconds]:

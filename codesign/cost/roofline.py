@@ -5,7 +5,7 @@ Work of the rows x rates of the chip -> seconds by row and resource.
 
 import jax.numpy as jnp
 
-from codesign.core.quantities import Bytes, Count, Fraction, Seconds
+from codesign.core.quantities import Bytes, Count, Factor, Fraction, Seconds
 from codesign.core.record import Record
 from codesign.core.smooth import Sharpness, safe_ratio, saturate, smooth_max, smooth_min
 from codesign.cost.precision import RowFormats
@@ -32,6 +32,21 @@ class Traffic(Record):
     store_bytes: Bytes
     tile_bytes: Bytes
     in_place: Fraction
+
+
+class ResourceTime(Record):
+    """Seconds per row and step that each resource alone takes at the full clock.
+
+    ``factor`` is that of the row's format, which ``vector`` does not hold.
+    """
+
+    compute: Seconds
+    dram: Seconds
+    sram: Seconds
+    vector: Seconds
+    link: Seconds
+    launch: Seconds
+    factor: Factor
 
 
 class OperatorTime(Record):
@@ -96,60 +111,79 @@ def traffic(
     )
 
 
-def operator_times(
+def resource_times(
     design: Design,
     step: Step,
     *,
     built: Silicon,
     traffic: Traffic,
     formats: RowFormats,
-    point: OperatingPoint,
-    sharpness: Sharpness,
-) -> OperatorTime:
-    """Seconds of every row, all its executions together.
+) -> ResourceTime:
+    """Seconds of every row on each resource at the full clock.
 
-    t = x_format max((1 - p) F / (eta_c F_peak) + p t_cells, D / (eta_m BW),
-                     S / (eta_s BW_s) + R / (eta_s BW_r), V / F_v)
-        + messages (alpha + hops tau) + bytes / (eta_l BW_l) + launches t_0
+    compute = x_format ((1 - p) F / (eta_c F_peak) + p t_cells)
+    dram = x_format D / (eta_m BW);  vector = V / F_v
+    sram = x_format (S / (eta_s BW_s) + R / (eta_s BW_r))
+    link = messages (alpha + hops tau) + bytes / (eta_l BW_l);  launch = launches t_0
 
     t_cells = count M n_in cols_per_adc t_conversion for the share p of products
     that form in the cells of a store; R are bytes that are read from one.
 
-    Assumes: transfers overlap arithmetic within an operator; collectives and
-    launches do not. Executed MACs include padding; the busiest expert rank
-    counts. All arrays of an operator work at once, those of other layers wait.
-    Source: Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009.
+    Assumes: executed MACs include padding; the busiest expert rank counts. All
+    arrays of an operator work at once, those of other layers wait.
     """
-    stack, done = design.stack, traffic.work
-    clock, factor = point.clock_factor, formats.time_factor
-    peak = stack.compute_efficiency * built.peak_compute * clock
+    stack, done, factor = design.stack, traffic.work, formats.time_factor
+    peak = stack.compute_efficiency * built.peak_compute
     placed = traffic.in_place
     digital = (1 - placed) * 2 * done.hot_macs / (peak * formats.rate)
-    compute = digital + placed * _cell_time(design, step) / clock
     dram = safe_ratio(
         traffic.hot_dram_bytes, stack.dram_efficiency * built.dram_bandwidth
     )
     sram = (traffic.resident_bytes + traffic.tile_bytes) / (
-        stack.sram_efficiency * built.sram_bandwidth * clock
+        stack.sram_efficiency * built.sram_bandwidth
     )
-    sram = sram + safe_ratio(
-        traffic.store_bytes, stack.sram_efficiency * built.store_bandwidth * clock
+    stored = safe_ratio(
+        traffic.store_bytes, stack.sram_efficiency * built.store_bandwidth
     )
-    vector = done.vector_flops / (built.vector_compute * clock)
-    roofline = factor * smooth_max(compute, dram, sram, vector, sharpness=sharpness)
     kernels = kind_column(KINDS, "kernels") * _present(done)
     grouped = kind_column(KINDS, "expert_kernels")
-    launch = step.table.count * (
-        kernels * stack.kernel_time + grouped * stack.expert_kernel_time
-    )
-    return OperatorTime(
-        compute=factor * compute,
+    return ResourceTime(
+        compute=factor * (digital + placed * _cell_time(design, step)),
         dram=factor * dram,
-        sram=factor * sram,
-        vector=vector,
+        sram=factor * (sram + stored),
+        vector=done.vector_flops / built.vector_compute,
         link=_link_time(design, done),
-        roofline=roofline,
-        launch=launch / clock,
+        launch=step.table.count
+        * (kernels * stack.kernel_time + grouped * stack.expert_kernel_time),
+        factor=factor,
+    )
+
+
+def operator_times(
+    alone: ResourceTime, *, point: OperatingPoint, sharpness: Sharpness
+) -> OperatorTime:
+    """Seconds of every row at a clock, all its executions together.
+
+    t = max(compute / c, dram, sram / c, x_format vector / c) + link + launch / c,
+    with c = f / f_op
+
+    Assumes: transfers overlap arithmetic within an operator; collectives and
+    launches do not.
+    Source: Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009.
+    """
+    slower = 1 / point.clock_factor
+    compute, sram = alone.compute * slower, alone.sram * slower
+    vector = alone.vector * slower
+    return OperatorTime(
+        compute=compute,
+        dram=alone.dram,
+        sram=sram,
+        vector=vector,
+        link=alone.link,
+        roofline=smooth_max(
+            compute, alone.dram, sram, alone.factor * vector, sharpness=sharpness
+        ),
+        launch=alone.launch * slower,
     )
 
 

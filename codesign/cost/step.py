@@ -5,14 +5,30 @@ Design, tokens of the step, drive voltage -> time, energy and mean power.
 
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
+
 from codesign.core.quantities import Joules, Scalar, Seconds, Volts, Watts
 from codesign.core.record import Record
 from codesign.core.smooth import Sharpness
-from codesign.cost.energy import EnergyBill, RowEnergy, energy_bill, row_energy
-from codesign.cost.latency import TimeBill, step_time
+from codesign.cost.energy import (
+    EnergyBill,
+    RowEnergy,
+    at_voltage,
+    energy_bill,
+    row_energy,
+)
+from codesign.cost.latency import Overheads, TimeBill, overheads, step_time
 from codesign.cost.precision import RowFormats, row_formats
 from codesign.cost.residency import Memory
-from codesign.cost.roofline import OperatorTime, Traffic, operator_times, traffic
+from codesign.cost.roofline import (
+    OperatorTime,
+    ResourceTime,
+    Traffic,
+    operator_times,
+    resource_times,
+    traffic,
+)
 from codesign.hardware.silicon import Silicon
 from codesign.hardware.voltage import operating_point
 from codesign.operators.phases import Step, operator_table
@@ -31,11 +47,18 @@ class StepCost(Record):
 
 
 class StepWork(Record):
-    """What a step does before its clock is known: operators, traffic, formats."""
+    """What a step does before its clock is known: operators, traffic, formats.
+
+    Times are those of the full clock, energies those of the operating voltage.
+    """
 
     step: Step
     traffic: Traffic
     formats: RowFormats
+    alone: ResourceTime
+    energies: RowEnergy
+    joules: RowEnergy
+    added: Overheads
 
 
 class StepDetail(NamedTuple):
@@ -77,11 +100,18 @@ def table_work(
     memory: Memory,
     sharpness: Sharpness = None,
 ) -> StepWork:
-    """Where the bytes of given operators come from and what their formats cost."""
+    """Where the bytes of given operators come from and what they cost at full clock."""
+    moved = traffic(design, step, memory=memory, sharpness=sharpness)
+    formats = row_formats(design, step.table, built=built, sharpness=sharpness)
+    energies = row_energy(design, moved, built=built, formats=formats)
     return StepWork(
         step=step,
-        traffic=traffic(design, step, memory=memory, sharpness=sharpness),
-        formats=row_formats(design, step.table, built=built, sharpness=sharpness),
+        traffic=moved,
+        formats=formats,
+        alone=resource_times(design, step, built=built, traffic=moved, formats=formats),
+        energies=energies,
+        joules=jax.tree.map(jnp.sum, energies),
+        added=overheads(design, step.shard),
     )
 
 
@@ -95,25 +125,14 @@ def step_detail(
 ) -> StepDetail:
     """Cost of a step at a drive voltage, with the detail of its rows."""
     point = operating_point(design.chip, drive, sharpness=sharpness)
-    times = operator_times(
-        design,
-        done.step,
-        built=built,
-        traffic=done.traffic,
-        formats=done.formats,
-        point=point,
-        sharpness=sharpness,
-    )
-    energies = row_energy(
-        design, done.traffic, built=built, formats=done.formats, point=point
-    )
-    duration, seconds = step_time(design, done.step, times=times)
+    times = operator_times(done.alone, point=point, sharpness=sharpness)
+    duration, seconds = step_time(done.added, times=times)
     joules = energy_bill(
-        energies,
-        times,
+        done.joules,
         built=built,
         point=point,
         passes=done.step.shard.microbatches,
+        busy=jnp.sum(times.roofline),
         duration=duration,
         activity=design.stack.active_power_factor,
     )
@@ -125,7 +144,7 @@ def step_detail(
         seconds=seconds,
         joules=joules,
     )
-    return StepDetail(cost, times, energies)
+    return StepDetail(cost, times, at_voltage(done.energies, point))
 
 
 def step_cost(

@@ -17,6 +17,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from codesign.config.sweep import EXECUTORS
 from codesign.core.errors import InputError, UnknownNameError
 from codesign.study.folder import Run
 from codesign.study.shard_work import (
@@ -27,7 +28,6 @@ from codesign.study.shard_work import (
 )
 from codesign.study.worker import Worker
 
-EXECUTORS = ("inprocess", "processes", "ray")
 PROGRAM = "import sys; from codesign.study.shard_work import main; main(sys.argv[1])"
 LONGEST_GOODBYE = 5.0  # seconds until a worker that should end is killed
 
@@ -44,19 +44,28 @@ def build_executor(name: str, *, workers: int | None = None) -> Executor:
     """The executor of a name, with as many workers as there are processors.
 
     Raises:
-        InputError: no such executor, or it is not installed.
+        UnknownNameError: no such executor.
     """
+    check_executor(name)
     count = workers or os.cpu_count() or 1
     if name == "inprocess":
         return InProcess(workers=count)
     if name == "processes":
         return Processes(workers=count)
-    if name == "ray":
-        from codesign.study.on_ray import OnRay  # noqa: PLC0415 - an extra
+    from codesign.study.on_ray import OnRay  # noqa: PLC0415 - an extra
 
-        return OnRay(workers=workers)
-    known = ", ".join(EXECUTORS)
-    raise UnknownNameError(f'no executor is called "{name}". Allowed: {known}.')
+    return OnRay(workers=workers)
+
+
+def check_executor(name: str) -> None:
+    """Raise unless there is an executor of a name.
+
+    Raises:
+        UnknownNameError: there is none.
+    """
+    if name not in EXECUTORS:
+        known = ", ".join(EXECUTORS)
+        raise UnknownNameError(f'no executor is called "{name}". Allowed: {known}.')
 
 
 @dataclass(frozen=True)

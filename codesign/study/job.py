@@ -192,6 +192,7 @@ def job_from_dict(data: Mapping[str, Any], *, folder: Path) -> Job:
 def identity(job: Job) -> dict[str, Any]:
     """Everything that the numbers of a job depend on, by name."""
     study = {k: v for k, v in study_to_dict(job.study).items() if k not in SILENT}
+    study["sweep"] = {k: v for k, v in study["sweep"].items() if k != "executor"}
     judged = {
         "baseline": flatten(job.study.baseline),
         "reference": flatten(job.study.reference),

@@ -3,6 +3,7 @@
 Run on a file system that all nodes see -> shards as they are done.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -12,6 +13,7 @@ from codesign.core.errors import InputError
 from codesign.study.folder import Run
 from codesign.study.shard_work import MOST_TRIES, Done, compute_in, worker_settings
 
+ADDRESS = "RAY_ADDRESS"
 AHEAD = 2  # tasks that wait for each processor
 
 
@@ -30,23 +32,26 @@ class OnRay:
         ray = _ray()
         started = not ray.is_initialized()
         if started:
+            # An existing cluster has its own processors; only a new one is given some.
+            new = {"num_cpus": self.workers, "include_dashboard": False}
             ray.init(
-                num_cpus=self.workers,
-                include_dashboard=False,
                 log_to_driver=False,
                 runtime_env={"env_vars": worker_settings()},
+                **({} if os.environ.get(ADDRESS) else new),
             )
         try:
-            yield from _computed(ray, run, indices=indices)
+            most = self.workers or int(ray.cluster_resources().get("CPU", 1))
+            yield from _computed(ray, run, indices=indices, most=AHEAD * max(most, 1))
         finally:
             if started:
                 ray.shutdown()
 
 
-def _computed(ray: Any, run: Run, *, indices: Sequence[int]) -> Iterator[Done]:
+def _computed(
+    ray: Any, run: Run, *, indices: Sequence[int], most: int
+) -> Iterator[Done]:
     task = ray.remote(num_cpus=1, max_retries=MOST_TRIES)(compute_in)
     folder = str(run.folder.resolve())
-    most = AHEAD * max(int(ray.cluster_resources().get("CPU", 1)), 1)
     todo, busy = iter(indices), []
     try:
         while True:

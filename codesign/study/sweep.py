@@ -4,7 +4,9 @@ Study or design, plan, executor -> a table; with a folder, a run that survives
 kills, goes on where it stopped, and grows over machines.
 """
 
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from codesign.study.plain import finite_or_none, to_plain
 from codesign.study.table import Table, folder_table, memory_table
 from codesign.study.worker import Worker
 
-MOST_IN_MEMORY = 500_000  # points of a sweep that is not kept in a folder
+MOST_IN_MEMORY = 50_000_000  # numbers of a sweep that is not kept in a folder
 
 
 def sweep(
@@ -39,7 +41,7 @@ def sweep(
     minimize: str | None = None,
     out: str | Path | None = None,
     resume: bool = False,
-    executor: str = "inprocess",
+    executor: str | None = None,
     workers: int | None = None,
     shard_size: int | None = None,
     progress: Progress = silent,
@@ -53,7 +55,8 @@ def sweep(
     ``sweep`` section instead. ``metrics`` are names or groups such as ``chip``.
 
     With ``out`` the rows go into a run's folder, shard by shard; the same call
-    with ``resume`` computes what is missing or damaged there. Rows of designs
+    with ``resume`` computes what is missing or damaged there, on ``executor`` or the
+    one that the study names. Rows of designs
     that cannot exist hold NaN and ``legal`` is false.
 
     Raises:
@@ -72,23 +75,28 @@ def sweep(
         asked, plan, metrics=metrics, minimize=minimize, shard_size=shard_size
     )
     if out is None:
-        return _in_memory(job)
+        return _in_memory(job, workers=workers or os.cpu_count() or 1)
     folder = Path(out)
     if resume and (folder / JOB).is_file():
         run = resume_run(folder, job)
     else:
         run = create_run(job, folder)
-    complete(run, build_executor(executor, workers=workers), progress=progress)
+    chosen = build_executor(executor or job.plan.executor, workers=workers)
+    complete(run, chosen, progress=progress)
     return folder_table(run)
 
 
-def _in_memory(job: Job) -> Table:
-    if job.plan.points > MOST_IN_MEMORY:
+def _in_memory(job: Job, *, workers: int) -> Table:
+    numbers = job.plan.points * len(job.units())
+    if numbers > MOST_IN_MEMORY:
         raise BoundsError(
-            f"{job.plan.points} points are many to hold; name a folder with out=."
+            f"{job.plan.points} points of {len(job.units())} columns are many to hold; "
+            "name a folder with out=, or fewer metrics."
         )
     worker = Worker(job)
-    shards = [worker.shard(index) for index in range(job.num_shards)]
+    # A search keeps all processors busy by itself.
+    with ThreadPoolExecutor(1 if job.plan.search else workers) as pool:
+        shards = list(pool.map(worker.shard, range(job.num_shards)))
     return memory_table(
         {name: np.concatenate([s[name] for s in shards]) for name in job.units()},
         units=job.units(),

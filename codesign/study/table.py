@@ -22,6 +22,7 @@ from codesign.core.paths import nearest, path_units
 from codesign.core.quantities import Unit
 from codesign.core.show import html_table, quantity_text, text_table
 from codesign.model.transformer import Transformer
+from codesign.optimize.front import non_dominated
 from codesign.serving.design import Design
 from codesign.study.folder import Run
 from codesign.study.plain import field_label, finite_or_none, flat_values
@@ -123,6 +124,27 @@ class Table:
         if not len(values) or not np.isfinite(values.min()):
             return None
         return self.row(int(np.argmin(values)))
+
+    def front(self, names: Sequence[str]) -> "Table":
+        """Feasible rows that no other one beats in all named columns, in their order.
+
+        Smaller is better; rows are sorted by the first name. Of a run only the named
+        columns are read whole, and the shards that hold a row of the front.
+        """
+        found = self.read([*names, "feasible"])
+        values = np.stack([np.asarray(found[name], float) for name in names], axis=1)
+        sound = found["feasible"].astype(bool) & np.all(np.isfinite(values), axis=1)
+        places = np.flatnonzero(sound)
+        places = places[non_dominated(values[places])]
+        places = places[np.argsort(values[places, 0], kind="stable")]
+        rows = [self.row(int(place)) for place in places]
+        return memory_table(
+            {name: np.array([row[name] for row in rows]) for name in self.columns},
+            units=self.units,
+            inputs=self.inputs,
+            versions=self.versions,
+            unsure=self.unsure,
+        )
 
     def row(self, place: int) -> dict[str, Any]:
         """One row by its place; of a run, only its shard is read."""

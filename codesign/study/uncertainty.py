@@ -83,7 +83,7 @@ def uncertainty(
     metrics: Sequence[str] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
-    executor: str = "inprocess",
+    executor: str | None = None,
     workers: int | None = None,
     progress: Progress = silent,
 ) -> Uncertainty:

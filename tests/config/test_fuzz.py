@@ -1,6 +1,7 @@
 """Whatever a file or a flag holds, a user reads what is wrong with it."""
 
 import json
+import shutil
 import string
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,6 +27,7 @@ from codesign.core.errors import CodesignError, InputError
 from codesign.core.quantities import Unit
 from codesign.model.huggingface import from_huggingface
 from codesign.study.folder import open_run
+from codesign.study.query import list_runs
 from codesign.study.runs import load_run, read_manifest
 from tests.study.jobs import new_run
 
@@ -146,35 +148,32 @@ def test_any_axis(entry: object, method: str):
     only_input_errors(build_plan, entry, method=method)
 
 
-BOMB = "a: &a [x, x]\n" + "".join(
-    f"{new}: &{new} [{', '.join([f'*{old}'] * 8)}]\n"
-    for old, new in zip("abcdefgh", "bcdefghi", strict=True)
-)
+CORPUS = Path(__file__).parents[1] / "fixtures" / "corpus"
+LOADERS: dict[str, tuple[Callable[[Path], object], ...]] = {
+    "any": (load_study, load_chip, load_model, load_stack, load_design),
+    "study": (load_study,),
+    "chip": (load_chip,),
+    "model": (load_model,),
+}
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        BOMB,
-        "a: &a [*a]\n",
-        "a: " + "[" * 1000 + "\n",
-        "a: " + "{b: " * 500 + "\n",
-        "a: !!python/object/apply:os.system ['true']\n",
-        "? [a, b]\n: c\n",
-        "a: 2001-99-99\n",
-        "- a\n",
-        "",
-        "\t",
-        "a: 1\na: 2\n",
-    ],
-    ids=range(11),
-)
-def test_hostile_yaml(text: str, tmp_path: Path):
-    file = tmp_path / "x.yaml"
-    file.write_text(text, encoding="utf-8")
-    only_input_errors(load_study, file)
+@pytest.mark.parametrize("file", sorted(CORPUS.glob("*/*.yaml")), ids=lambda f: f.stem)
+def test_kept_inputs_are_refused_in_words(file: Path):
+    for load in LOADERS[file.parent.name]:
+        only_input_errors(load, file)
+    if file.parent.name == "any":
+        with pytest.raises(InputError):
+            load_study(file)
+
+
+@pytest.mark.parametrize("file", sorted(CORPUS.glob("run/*")), ids=lambda f: f.stem)
+def test_kept_runs_are_refused_in_words(file: Path, tmp_path: Path):
+    for name in ("job.json", "result.json", "manifest.json"):
+        shutil.copyfile(file, tmp_path / name)
+    for load in (open_run, load_run, read_manifest, list_runs):
+        only_input_errors(load, tmp_path)
     with pytest.raises(InputError):
-        load_study(file)
+        open_run(tmp_path)
 
 
 def test_large_and_binary_files(tmp_path: Path):

@@ -148,3 +148,8 @@ def test_format(*, value: float, unit: str, text: str):
 def test_what_is_printed_can_be_read(*, unit: str, value: float, sign: float):
     text = format_quantity(sign * value, Unit(unit), digits=6)
     assert parse_quantity(text, Unit(unit)) == pytest.approx(sign * value, rel=1e-4)
+
+
+def test_whole_number_too_large_for_a_float_is_refused():
+    with pytest.raises(UnitError, match="300 digits"):
+        parse_quantity(10**400, Unit("1"), name="batch")

@@ -1,5 +1,7 @@
 """Dominance and hypervolume on point sets whose answer is known."""
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -22,6 +24,25 @@ def test_a_beaten_point_leaves_and_ties_in_one_column_too():
 
 def test_of_equal_points_the_first_stays():
     assert non_dominated(np.ones((3, 2))).tolist() == [True, False, False]
+
+
+@given(st.integers(1, 4), st.integers(0, 2**32))
+def test_the_front_is_what_comparing_all_pairs_finds(width: int, seed: int):
+    rng = np.random.default_rng(seed)
+    points = rng.integers(0, 8, size=(rng.integers(1, 700), width)).astype(float)
+    at_most = np.all(points[:, None] <= points, axis=2)
+    below = at_most & np.any(points[:, None] < points, axis=2)
+    earlier = np.triu(at_most & at_most.T, 1)
+    kept = non_dominated(points)
+    assert kept.tolist() == (~np.any(below | earlier, axis=0)).tolist()
+
+
+def test_a_front_of_millions_takes_a_second():
+    points = np.random.default_rng(0).random((1_000_000, 2))
+    began = time.process_time()
+    front = points[non_dominated(points)]
+    assert time.process_time() - began < 10.0
+    assert np.all(np.diff(front[np.argsort(front[:, 0])][:, 1]) < 0)
 
 
 @pytest.mark.parametrize(

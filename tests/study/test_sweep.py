@@ -1,8 +1,10 @@
 """A sweep visits the points of its plan, and gives at each what evaluate gives."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import duckdb
 import numpy as np
@@ -120,6 +122,35 @@ def test_study_with_a_sweep_section(tmp_path: Path):
     np.testing.assert_array_equal(late, table["violation"] > 1e-6)
 
 
+def test_executor_of_a_study_changes_no_number(tmp_path: Path):
+    file, prints = tmp_path / "swept.yaml", []
+    for line in ("", "  executor: processes\n"):
+        file.write_text(SWEPT + line, encoding="utf-8")
+        study = load_study(file)
+        prints.append(fingerprint(identity(build_job(study, None))))
+    assert prints[0] == prints[1]
+    assert study.sweep is not None
+    assert study.sweep.executor == "processes"
+    file.write_text(SWEPT + "  executor: dask\n", encoding="utf-8")
+    with pytest.raises(InputError, match="inprocess, processes, ray"):
+        load_study(file)
+
+
+def test_front_is_feasible_and_beaten_by_no_row(table: Table):
+    names = ["energy_per_token", "time_per_output_token"]
+    front = table.front(names)
+    assert len(front) > 1
+    assert front["feasible"].all()
+    assert front.inputs == table.inputs
+    assert (np.diff(front[names[0]]) > 0).all()
+    assert (np.diff(front[names[1]]) < 0).all()
+    ours = np.stack([table[name] for name in names], axis=1)[table["feasible"]]
+    ends = np.stack([front[name] for name in names], axis=1)
+    beaten = np.all(ours[:, None] <= ends, axis=2) & np.any(ours[:, None] < ends, 2)
+    assert not beaten.any()
+    assert set(map(tuple, ends)) <= set(map(tuple, ours))
+
+
 @pytest.mark.parametrize(
     ("over", "more", "text"),
     [
@@ -187,6 +218,21 @@ def test_exports_carry_inputs_units_and_versions(table: Table, tmp_path: Path):
     assert {b"units", b"inputs", b"unsure", b"versions"} == {key for (key,) in keys}
     with pytest.raises(InputError, match=r"\.parquet"):
         table.save(tmp_path / "t.xlsx")
+
+
+def test_pandas_frame_carries_what_the_table_knows(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(InputError, match="to_numpy"):
+        table.to_pandas()
+    stand_in = SimpleNamespace(DataFrame=lambda columns: SimpleNamespace(given=columns))
+    monkeypatch.setitem(sys.modules, "pandas", stand_in)
+    frame = table.to_pandas(["power"])
+    assert np.array_equal(frame.given["power"], table["power"], equal_nan=True)
+    assert frame.attrs["units"]["power"] == "W"
+    assert frame.attrs["inputs"] == table.inputs
+    assert frame.attrs["versions"] == table.versions
 
 
 def test_unknown_column_is_explained(table: Table):
