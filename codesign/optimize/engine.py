@@ -121,12 +121,13 @@ class Engine:
         margin: float,
         goal: Goal | None,
     ) -> Start:
-        count = len(values)
+        count, pinned = len(values), self.space.pinned
         points = self.space.encode(values)
+        points = np.where(free, np.clip(points, 0.0, 1.0), points)
         goal = goal or self.goal(theta, count)
         return Start(
-            points=np.where(free, np.clip(points, 0.0, 1.0), points),
-            free=free,
+            points=np.where(free & pinned, 0.5, points),
+            free=free & ~pinned,
             margin=np.full(count, margin),
             bounds=goal.bounds,
             weights=goal.weights,

@@ -31,7 +31,7 @@ from codesign.optimize.problem import (
 )
 from codesign.optimize.result import Result, Rung, Waterfall
 from codesign.optimize.search import Found, Search
-from codesign.optimize.space import Floats, build_space, place
+from codesign.optimize.space import Floats, build_space, place, presolved_lines
 from codesign.optimize.waterfall import decompose
 from codesign.optimize.yardstick import build_yardstick
 from codesign.outcome.answer import complete, metric
@@ -72,6 +72,8 @@ class Climber:
         self.study = study
         self.progress = progress
         self.space = build_space(study)
+        for line in presolved_lines(study, self.space):
+            progress(f"[presolved] {line}")
         self.problem = build_problem(study, self.space)
         self.yardstick = build_yardstick(study)
         self.drawn = _drawn(study)
