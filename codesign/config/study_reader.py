@@ -12,6 +12,7 @@ from typing import Any
 
 from codesign.config.couplings import NAMES, check_couplings
 from codesign.config.design import PLACES, Draft, locate
+from codesign.config.die import check_reticle
 from codesign.config.limits import read_limit, read_objective
 from codesign.config.overrides import nearest_paths
 from codesign.config.question import OBJECTIVE, Search, Study
@@ -96,7 +97,8 @@ class StudyReader:
         minimize = read_objective(objective, problems=self.problems)
         tune, off, search = self._tune(), self._off(), self._search()
         if baseline is not None and not self.problems.found:
-            check_couplings(free, baseline=baseline, off=off, problems=self.problems)
+            for check in (check_couplings, check_reticle):
+                check(free, baseline=baseline, off=off, problems=self.problems)
         judged = read_terms(self.data, self.problems, folder=self.file.resolve().parent)
         check_paid(
             self.data,

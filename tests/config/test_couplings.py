@@ -178,6 +178,21 @@ def test_a_box_without_a_legal_combination_is_a_fault_with_its_line(
     assert len(message.splitlines()) == 1
 
 
+def test_a_box_without_a_die_inside_the_reticle_is_a_fault(tmp_path: Path):
+    small = "chip.sram.capacity: {min: 32 MiB, max: 64 MiB}"
+    with pytest.raises(InputError) as caught:
+        study_with(tmp_path, "chip.compute.macs: {min: 4e6, max: 8e6}", small)
+    message = str(caught.value)
+    assert message.startswith("tied.yaml:6  free.chip.compute.macs: the smallest die")
+    assert "858 mm" in message
+    assert study_with(
+        tmp_path,
+        "chip.compute.macs: {min: 4e6, max: 8e6}",
+        small,
+        more="off: [reticle]",
+    ).off == ("reticle",)
+
+
 def test_a_rule_can_be_switched_off(tmp_path: Path):
     free = "model.num_kv_heads: {choices: [3, 5]}"
     study = study_with(tmp_path, free, more="off: [kv_heads, tensor_kv_heads]")
