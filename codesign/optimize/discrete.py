@@ -120,7 +120,8 @@ def _combinations(space: Space, row: Floats, *, mask: Mask) -> Floats:
     """Legal combinations of the masked choices, all if none is legal at a row."""
     columns = np.flatnonzero(mask)
     lists = [space.variables[column].choices for column in columns]
-    every = np.array(list(product(*lists)), float).reshape(-1, len(columns))
+    number = prod(len(options) for options in lists)
+    every = np.array(list(product(*lists)), float).reshape(number, len(columns))
     rows = np.tile(row, (len(every), 1))
     rows[:, columns] = every
     legal = space.legal(rows, mask=mask)

@@ -131,7 +131,7 @@ class _Group:
         """Any legal combination of the movable counts; the row if there is none."""
         held = {p: float(row[i]) for p, i in self.places.items() if p not in movable}
         order = sorted(movable, key=lambda path: len(self.found.domains[path]))
-        chosen = first_legal(self.found, order, fixed=held)
+        chosen = first_legal(self.found, order, fixed=held) or {}
         mended = row.copy()
         for path in movable if chosen else ():
             mended[self.places[path]] = chosen[path]
