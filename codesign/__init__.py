@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from codesign.cost.record import Cost as Cost
     from codesign.optimize import Result as Result
     from codesign.optimize import optimize as optimize
+    from codesign.optimize.implicit import DesignSensitivity as DesignSensitivity
+    from codesign.optimize.implicit import design_sensitivity as design_sensitivity
     from codesign.optimize.pareto import Front as Front
     from codesign.optimize.pareto import pareto as pareto
     from codesign.optimize.sensitivity import elasticities as elasticities
@@ -38,11 +40,13 @@ __version__ = "0.1.0"
 _HOMES = {
     "Cost": "codesign.cost.record",
     "Design": "codesign.serving.design",
+    "DesignSensitivity": "codesign.optimize.implicit",
     "Front": "codesign.optimize.pareto",
     "Result": "codesign.optimize",
     "Table": "codesign.study.table",
     "build_design": "codesign.config.design",
     "compare": "codesign.study.compare",
+    "design_sensitivity": "codesign.optimize.implicit",
     "elasticities": "codesign.optimize.sensitivity",
     "enable_x64": "codesign.core.checks",
     "evaluate": "codesign.cost.evaluate",
@@ -61,11 +65,13 @@ _FOLDERS = {"optimize", "quality"}
 __all__ = [
     "Cost",
     "Design",
+    "DesignSensitivity",
     "Front",
     "Result",
     "Table",
     "build_design",
     "compare",
+    "design_sensitivity",
     "elasticities",
     "enable_x64",
     "evaluate",

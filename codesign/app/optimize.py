@@ -1,7 +1,8 @@
 """``codesign optimize``: which chip, model and deployment are best together?"""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,6 +50,15 @@ Out = Annotated[
         show_default=False,
     ),
 ]
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        "--resume",
+        metavar="RUN",
+        help="Go on with a search that was stopped, from its last finished stage.",
+        show_default=False,
+    ),
+]
 Ladder = Annotated[
     bool,
     typer.Option(
@@ -68,6 +78,7 @@ def optimize(
     starts: Starts = None,
     ladder: Ladder = False,
     out: Out = None,
+    resume: Resume = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -75,7 +86,8 @@ def optimize(
 
     Prints the baseline as given, the baseline tuned, and the co-designed system,
     with the evidence that the optimum is one, and writes a folder with the
-    design, the data and a report. Exit code 3 if the limits cannot be kept.
+    design, the data and a report. Exit code 3 if the limits cannot be kept, with
+    the smallest relaxation of the limits with which they can.
 
     Example: codesign optimize configs/studies/joint_chat.yaml
     """
@@ -94,15 +106,23 @@ def optimize(
     from codesign.report.support import result_support, support_facts
     from codesign.study.archive import result_to_dict
     from codesign.study.plain import finite_or_none
-    from codesign.study.runs import check_free, new_run_folder, save_run
+    from codesign.study.runs import (
+        STAGES,
+        check_free,
+        check_resumable,
+        new_run_folder,
+        save_run,
+    )
 
     changes = study_changes(overrides, seed=seed, starts=starts)
     asked = load_study(study, overrides=changes)
     text = asked.path.read_text(encoding="utf-8")
-    folder = out or new_run_folder(asked, text=text)
-    check_free(folder)
+    folder = resume or out or new_run_folder(asked, text=text)
+    (check_resumable if resume else check_free)(folder)
     tell(_summary(asked))
-    result = (climb if ladder else search)(asked, progress=tell)
+    stages = folder / STAGES
+    with resumable(study, folder, stages=stages):
+        result = (climb if ladder else search)(asked, progress=tell, checkpoint=stages)
     argv = ["optimize", study, *(part for each in changes for part in ("--set", each))]
     argv += ["--ladder"] if ladder else []
     result = save_run(result, folder, study_text=text, argv=argv, versions=versions())
@@ -128,26 +148,36 @@ def optimize(
 
 
 def within_reach(result: "Result") -> list[str]:
-    """What the nearest design reaches, and the bounds that hold it back."""
+    """What holds the smallest relaxation back: limits, and variables at a bound."""
     from codesign.core.paths import get_path
     from codesign.core.quantities import Unit
-    from codesign.report.tables import metric_unit, metric_value
     from codesign.report.texts import quantity
 
-    best = result.best
-    lines = [
-        f"It reaches {quantity(metric_value(best, limit.metric), unit)}; relax "
-        f"{limit.metric} to that, or raise what holds it."
-        for limit in result.study.limits
-        if limit.text == best.worst and (unit := metric_unit(limit.metric))
-    ]
-    held = [
+    best, relaxation = result.best, result.relaxation
+    units = {v.path: v.unit for v in result.study.free}
+    held = [each.name for each in relaxation.holding] if relaxation else []
+    held += [
         f"{text} ({quantity(float(get_path(best.design, path)), Unit(units[path]))})"
         for text in (result.evidence.at_bound if result.evidence else ())
-        if (path := text.partition(" ")[0])
-        in (units := {v.path: v.unit for v in result.study.free})
+        if (path := text.partition(" ")[0]) in units
     ]
-    return [*lines, *([f"At their bounds: {', '.join(held)}."] if held else [])]
+    return [f"What then binds: {'; '.join(held)}."] if held else []
+
+
+@contextmanager
+def resumable(study: str, folder: Path, *, stages: Path) -> Generator[None]:
+    """Say how to go on where finished stages were kept."""
+    from codesign.core.errors import InterruptedRunError
+
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if not stages.is_dir():
+            raise
+        raise InterruptedRunError(
+            f"Interrupted. Finished stages are kept; codesign optimize {study} "
+            f"--resume {folder} goes on (same study and --set changes)."
+        ) from error
 
 
 def progress_lines(*, quiet: bool, to_stderr: bool) -> Callable[[str], None]:

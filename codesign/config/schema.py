@@ -106,7 +106,7 @@ class _Definitions:
         end = {"anyOf": [one, {**parameter, "type": "string", "pattern": PATH}]}
         keys = dict.fromkeys(BOUND_KEYS, one) | {
             "max": end,
-            "choices": {"type": "array", "items": one, "minItems": 2},
+            "choices": {"type": "array", "items": one, "minItems": 1},
             "integer": {"type": "boolean"},
         }
         either = [{"required": ["choices"]}, {"required": ["min", "max"]}]

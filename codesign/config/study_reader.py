@@ -10,7 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from codesign.config.couplings import NAMES, check_couplings
 from codesign.config.design import PLACES, Draft, locate
+from codesign.config.die import check_reticle
 from codesign.config.limits import read_limit, read_objective
 from codesign.config.overrides import nearest_paths
 from codesign.config.question import OBJECTIVE, Search, Study
@@ -94,6 +96,9 @@ class StudyReader:
         objective = str(self.data.get("minimize", "" if searched else OBJECTIVE))
         minimize = read_objective(objective, problems=self.problems)
         tune, off, search = self._tune(), self._off(), self._search()
+        if baseline is not None and not self.problems.found:
+            for check in (check_couplings, check_reticle):
+                check(free, baseline=baseline, off=off, problems=self.problems)
         judged = read_terms(self.data, self.problems, folder=self.file.resolve().parent)
         check_paid(
             self.data,
@@ -233,10 +238,10 @@ class StudyReader:
             name = str(given).rpartition(".")[2]
             if name == "validity":
                 names += [part for part in ranges if part not in physical]
-            elif name in (*physical, *ranges):
+            elif name in (*physical, *ranges, *NAMES):
                 names.append(name)
             else:
-                close = nearest(name, [*physical, *ranges, "validity"])
+                close = nearest(name, [*physical, *ranges, *NAMES, "validity"])
                 allowed = close or [*physical, "validity"]
                 message = f'no limit is called "{given}". Close: {", ".join(allowed)}.'
                 self.problems.add("off", message)

@@ -24,7 +24,6 @@ FACTOR_AND_PATH = re.compile(
     r"(?:(\d+\.?\d*(?:[eE][+-]?\d+)?)\s*\*\s*)?([A-Za-z_][\w.]*)"
 )
 """A dotted path, or a number times one: ``0.9 * chip.tdp``."""
-_FEWEST_CHOICES = 2
 _COUNTABLE = ("1", "bit", "token", "MAC")
 _LOG = "Variables move in log coordinates; allowed is more than 0."
 
@@ -111,8 +110,8 @@ def _choices(
     if others:
         problems.add(place, f"choices stand alone; drop {', '.join(others)}.")
     texts = entry["choices"]
-    if not isinstance(texts, list) or len(texts) < _FEWEST_CHOICES:
-        message = "expected a list of at least two values"
+    if not isinstance(texts, list) or not texts:
+        message = "expected a list of values"
         problems.add(place, f"{message}; found {texts!r}.")
         return None
     info = read_entry(texts, unit, problems=problems, path=place)
@@ -222,9 +221,6 @@ def _check_bounds(
         high = f"{high} = {format_quantity(variable.high, unit)}"
     if variable.low > variable.high:
         problems.add(place, f"{low} is above {high}. Swapped?")
-        return
-    if variable.low == variable.high:
-        problems.add(place, f"{low} and {high} are equal; leave the variable out.")
         return
     if variable.integer:
         _check_integer(variable, problems)

@@ -90,18 +90,19 @@ def neighbours(
 ) -> Floats:
     """Combinations of choices around given designs, best first; ``count`` of them.
 
-    All combinations where there are no more than ``count``, each around the best
-    designs. Else a quarter of the copies round every choice to its nearest
-    value, and the others then move a few choices by one place in their list.
+    All legal combinations where there are no more than ``count`` combinations,
+    each around the best designs. Else a quarter of the copies round every choice
+    to its nearest value, and the others then move a few choices by one place in
+    their list; a combination that breaks a tie becomes the nearest legal one.
     """
     coarse = np.flatnonzero(mask & space.coarse)
     every = prod(len(space.variables[column].choices) for column in coarse)
     if every <= count:
-        lists = [space.variables[column].choices for column in coarse]
-        moved = values[np.minimum(np.arange(count) // every, len(values) - 1)]
-        combinations = np.array(list(product(*lists)), float).reshape(every, -1)
-        moved[:, coarse] = combinations[np.arange(count) % every]
-        return moved
+        combinations = _combinations(space, values[0], mask=mask & space.coarse)
+        number = len(combinations)
+        moved = values[np.minimum(np.arange(count) // number, len(values) - 1)]
+        moved[:, coarse] = combinations[np.arange(count) % number]
+        return space.mend(moved, mask=mask & space.coarse)
     nearest = min(len(values), max(count // 4, 1))
     moved = space.round(values[np.arange(count) % nearest], mask=mask & space.coarse)
     fresh = np.arange(count) >= nearest
@@ -112,7 +113,19 @@ def neighbours(
         moved[chosen, column] = _shift(
             space, int(column), values=moved[chosen, column], rng=rng
         )
-    return moved
+    return space.mend(moved, mask=mask & space.coarse)
+
+
+def _combinations(space: Space, row: Floats, *, mask: Mask) -> Floats:
+    """Legal combinations of the masked choices, all if none is legal at a row."""
+    columns = np.flatnonzero(mask)
+    lists = [space.variables[column].choices for column in columns]
+    number = prod(len(options) for options in lists)
+    every = np.array(list(product(*lists)), float).reshape(number, len(columns))
+    rows = np.tile(row, (len(every), 1))
+    rows[:, columns] = every
+    legal = space.legal(rows, mask=mask)
+    return every[legal] if legal.any() else every
 
 
 def scatter(

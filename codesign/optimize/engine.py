@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import optax
 from numpy.typing import NDArray
 
 from codesign.core.compiler import cpu_options
@@ -26,20 +27,33 @@ REFINING = 40  # iterations of the interior point method within a search
 
 
 class Goal(NamedTuple):
-    """Right sides of the limits, and weights of objective and limits, by lane."""
+    """Right sides of the limits, and weights of objective and limits, by lane.
+
+    ``loose`` and ``stretch`` make limits elastic; see ``Start``.
+    """
 
     bounds: Floats
     weights: Floats
+    loose: Floats
+    stretch: Floats
 
 
 class Engine:
     """The compiled functions of a problem, shared by all its searches."""
 
-    def __init__(self, problem: Problem, space: Space, *, schedule: Schedule) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        space: Space,
+        *,
+        schedule: Schedule,
+        transform: optax.GradientTransformation | None = None,
+    ) -> None:
         self.problem = problem
         self.space = space
         self.schedule = schedule
-        self._descend = descender(problem, schedule)
+        self._own = transform is not None
+        self._descend = descender(problem, schedule, transform=transform)
         self._hard = hard_evaluator(problem)
         self._refine = interior_solver(problem)
         self._pull = puller(problem, sharpness=schedule.sharpness)
@@ -60,12 +74,18 @@ class Engine:
         with ThreadPoolExecutor() as pool:
             jobs = [
                 pool.submit(
-                    prepare(function, given=given, about=(name, about), options=plain)
+                    prepare(
+                        function,
+                        given=given,
+                        about=(name, about),
+                        options=plain,
+                        kept=kept,
+                    )
                 )
-                for name, function, given in (
-                    ("descend", self._descend, ((start, theta), {})),
-                    ("refine", self._refine, ((start, theta), _most(REFINING))),
-                    ("hard", self._hard, ((chunk, theta), {})),
+                for name, function, given, kept in (
+                    ("descend", self._descend, ((start, theta), {}), not self._own),
+                    ("refine", self._refine, ((start, theta), _most(REFINING)), True),
+                    ("hard", self._hard, ((chunk, theta), {}), True),
                 )
             ]
         self._descend, self._refine, self._hard = (job.result() for job in jobs)
@@ -121,23 +141,27 @@ class Engine:
         margin: float,
         goal: Goal | None,
     ) -> Start:
-        count = len(values)
+        count, pinned = len(values), self.space.pinned
         points = self.space.encode(values)
+        points = np.where(free, np.clip(points, 0.0, 1.0), points)
         goal = goal or self.goal(theta, count)
         return Start(
-            points=np.where(free, np.clip(points, 0.0, 1.0), points),
-            free=free,
+            points=np.where(free & pinned, 0.5, points),
+            free=free & ~pinned,
             margin=np.full(count, margin),
-            bounds=goal.bounds,
-            weights=goal.weights,
+            **goal._asdict(),
         )
 
     def goal(self, theta: Theta, count: int, *, weights: Floats | None = None) -> Goal:
         """The parameters' limits, and the objective unless weights are given."""
-        alone = np.eye(1, len(self.problem.constraint_names) + 1)[0]
-        each = alone if weights is None else weights
+        number = len(self.problem.constraint_names)
+        each = np.eye(1, number + 1)[0] if weights is None else weights
+        rigid = np.zeros((count, number))
         return Goal(
-            np.tile(np.asarray(theta.bounds), (count, 1)), np.tile(each, (count, 1))
+            bounds=np.tile(np.asarray(theta.bounds), (count, 1)),
+            weights=np.tile(each, (count, 1)),
+            loose=rigid,
+            stretch=rigid,
         )
 
     def _lanes(self, function: Callable[[Start], Any], start: Start) -> Any:
@@ -156,7 +180,7 @@ class Engine:
         violation = np.max(constraints, axis=1)
         violation = np.where(np.isfinite(violation), violation, np.inf)
         excess = np.sum(np.maximum(constraints, 0.0), axis=1)
-        return Pool(values, objective, violation, np.where(excess >= 0, excess, np.inf))
+        return Pool(values, objective, violation, excess)
 
     def constraints(self, values: Floats, theta: Theta) -> tuple[Floats, Floats]:
         """Hard objective and every constraint of legal designs."""

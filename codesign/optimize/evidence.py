@@ -3,13 +3,14 @@
 Design found -> multipliers, KKT residual, variables at bounds, elasticities.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 
 from codesign.optimize.discrete import Mask
-from codesign.optimize.engine import Engine
+from codesign.optimize.engine import Engine, Goal
 from codesign.optimize.interior import Optima
 from codesign.optimize.problem import Theta
 from codesign.optimize.result import Binding, Evidence
@@ -54,34 +55,55 @@ def gather_evidence(
     active = np.flatnonzero((prices > 0) | (np.abs(slack) < ACTIVE))
     names = problem.constraint_names
     binding = [Binding(names[i], float(slack[i]), float(prices[i])) for i in active]
-    slopes = engine.pull_back(
+    pulled = engine.pull_back(
         space.decode(np.asarray(lane.points)),
         theta,
         weights=np.append(1.0, multipliers),
     )
+    slopes = leaf_slopes(pulled, theta, free=space.paths)
+    elasticities = {p: slope for p, slope in slopes.items() if abs(slope) > NO_PRICE}
     return Evidence(
         binding=tuple(sorted(binding, key=lambda b: -b.price)),
         kkt=float(lane.residual),
         relaxed=float(np.exp(lane.objective)),
         at_bound=_bounds(space, space.encode(values), mask=mask),
-        elasticities=_elasticities(slopes, theta, free=space.paths)
-        if lane.residual < SOLVED
-        else {},
+        elasticities=elasticities if lane.residual < SOLVED else {},
     )
 
 
-def solve_around(engine: Engine, theta: Theta, *, values: Floats, mask: Mask) -> Optima:
-    """The best relaxed optimum around a design whose listed choices are held."""
-    lane = _attempt(engine, theta, values=values, mask=mask, iterations=ITERATIONS[0])
+def solve_around(
+    engine: Engine,
+    theta: Theta,
+    *,
+    values: Floats,
+    mask: Mask,
+    goal: Goal | None = None,
+) -> Optima:
+    """The best relaxed optimum around a design whose listed choices are held.
+
+    ``goal`` has ``LANES`` equal lanes; the problem's own if not given.
+    """
+    goal = goal or engine.goal(theta, LANES)
+    attempt = partial(_attempt, engine, theta, values=values, mask=mask, goal=goal)
+    lane = attempt(iterations=ITERATIONS[0])
     if lane.residual < CONVERGED:
         return lane
-    return _attempt(engine, theta, values=values, mask=mask, iterations=ITERATIONS[1])
+    return attempt(iterations=ITERATIONS[1])
 
 
 def _attempt(
-    engine: Engine, theta: Theta, *, values: Floats, mask: Mask, iterations: int
+    engine: Engine,
+    theta: Theta,
+    *,
+    values: Floats,
+    mask: Mask,
+    goal: Goal,
+    iterations: int,
 ) -> Optima:
-    """The lane nearest to a solution among those that found the best optimum."""
+    """The lane nearest to a solution among those that found the best optimum.
+
+    Lanes without a number do not count.
+    """
     space = engine.space
     continuous = mask & ~space.coarse
     point = space.encode(values)
@@ -93,12 +115,15 @@ def _attempt(
         theta,
         free=np.tile(continuous, (LANES, 1)),
         iterations=iterations,
+        goal=goal,
     )
-    violation = np.max(lanes.constraints, axis=1)
+    violation = np.max(np.asarray(lanes.constraints) - goal.loose, axis=1)
+    objective = np.asarray(lanes.objective)
+    violation = np.where(np.isnan(violation + objective), np.inf, violation)
     worst = np.maximum(violation, max(float(np.min(violation)), KEPT))
     kept = worst <= np.min(worst)
-    best = np.min(np.where(kept, lanes.objective, np.inf))
-    found = kept & (lanes.objective <= best + SAME)
+    best = np.min(np.where(kept, objective, np.inf))
+    found = kept & (objective <= best + SAME)
     index = int(np.argmin(np.where(found, lanes.residual, np.inf)))
     return jax.tree.map(lambda leaf: leaf[index], lanes)
 
@@ -114,20 +139,23 @@ def _bounds(space: Space, point: Floats, *, mask: Mask) -> tuple[str, ...]:
     return tuple(sides)
 
 
-def _elasticities(
+def leaf_slopes(
     slopes: dict[str, Any], theta: Theta, *, free: tuple[str, ...]
 ) -> dict[str, float]:
-    """d ln objective / d ln parameter of what the search could not choose."""
+    """d / d ln parameter of what the search could not choose.
+
+    A table counts as one constant, all of whose entries move together.
+    """
     found: dict[str, float] = {}
-    for prefix, by_leaf in slopes.items():
+    for prefix in ("design", "constants"):
         values = jax.tree.leaves(getattr(theta, prefix))
-        leaves = jax.tree_util.tree_flatten_with_path(by_leaf)[0]
+        leaves = jax.tree_util.tree_flatten_with_path(slopes[prefix])[0]
         for (key, slope), value in zip(leaves, values, strict=True):
             name = jax.tree_util.keystr(key, simple=True, separator=".")
             path = name if prefix == "design" else f"{QUALITY}{name}"
             if path in free or path.startswith("model."):
                 continue
             change = np.asarray(slope) * np.asarray(value)
-            if np.all(np.isfinite(change)) and abs(change.sum()) > NO_PRICE:
+            if np.all(np.isfinite(change)):
                 found[path] = float(change.sum())
     return found

@@ -17,7 +17,7 @@ from jax.scipy.linalg import cho_factor, cho_solve
 from codesign.core.compiler import jitted
 from codesign.core.quantities import Scalar
 from codesign.core.record import Record
-from codesign.optimize.lagrangian import Start, lane_values
+from codesign.optimize.lagrangian import Start, lane_values, tightened
 from codesign.optimize.problem import Problem, Theta
 
 NO_MOVE = 1e-24  # curvature along a step that is no step
@@ -168,7 +168,7 @@ def _solve(
         moved = jnp.any(rows != 0.0, axis=1)
         return _Values(
             objective=both[0],
-            constraints=jnp.where(moved, both[1] + start.margin, -1.0),
+            constraints=jnp.where(moved, tightened(both[1], start), -1.0),
             given=both[1],
             slope=jnp.where(free, columns[0], 0.0),
             rows=rows,

@@ -7,10 +7,13 @@ legal design, none worse than the one that it starts from.
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import jax
 import numpy as np
+import optax
 
 from codesign.config.limits import Limit
 from codesign.config.quality import load_quality_draws
@@ -19,6 +22,7 @@ from codesign.core.checks import check_x64
 from codesign.core.compiler import cpu_options, jitted
 from codesign.core.record import as_float64
 from codesign.cost.evaluate import evaluate
+from codesign.optimize.checkpoint import Checkpoint, digest
 from codesign.optimize.discrete import Mask
 from codesign.optimize.engine import Engine
 from codesign.optimize.evidence import gather_evidence
@@ -29,9 +33,10 @@ from codesign.optimize.problem import (
     build_theta,
     on_terms,
 )
-from codesign.optimize.result import Result, Rung, Waterfall
+from codesign.optimize.relax import Relaxer
+from codesign.optimize.result import Relaxation, Result, Rung, Waterfall
 from codesign.optimize.search import Found, Search
-from codesign.optimize.space import Floats, build_space, place
+from codesign.optimize.space import Floats, build_space, place, presolved_lines
 from codesign.optimize.waterfall import decompose
 from codesign.optimize.yardstick import build_yardstick
 from codesign.outcome.answer import complete, metric
@@ -66,18 +71,35 @@ def silent(_: str) -> None:
 class Climber:
     """A study with its compiled engine and the rungs climbed so far."""
 
-    def __init__(self, study: Study, progress: Progress) -> None:
+    def __init__(
+        self,
+        study: Study,
+        progress: Progress,
+        *,
+        schedule: Schedule | None = None,
+        transform: optax.GradientTransformation | None = None,
+        checkpoint: Path | str | None = None,
+    ) -> None:
         check_x64()
         check_training_tokens(study.baseline.model)
         self.study = study
         self.progress = progress
         self.space = build_space(study)
+        for line in presolved_lines(study, self.space):
+            progress(f"[presolved] {line}")
         self.problem = build_problem(study, self.space)
         self.yardstick = build_yardstick(study)
         self.drawn = _drawn(study)
         self.rng = np.random.default_rng(study.search.seed)
-        self.engine = Engine(self.problem, self.space, schedule=Schedule())
+        self.engine = Engine(
+            self.problem,
+            self.space,
+            schedule=schedule or Schedule(),
+            transform=transform,
+        )
         self.theta = self._theta(None)
+        self.checkpoint = self._checkpoint(checkpoint, transform=transform)
+        self.searches = 0
         self._quality = jitted(level=0)(partial(quality, **self.yardstick._asdict()))
         with ThreadPoolExecutor(1) as pool:
             first = pool.submit(evaluate, as_float64(study.baseline))
@@ -97,15 +119,27 @@ class Climber:
         mask = self.space.select(self.study.tune)
         starts = min(self.study.search.starts, TUNING_STARTS)
         rung = self.climb("tuned", mask=mask, known=given.values[None], starts=starts)
-        self.theta = self._theta(rung)
+        self.refer_to(rung)
         return rung
+
+    def refer_to(self, tuned: Rung) -> None:
+        """Let limits that name the baseline refer to a tuned one from now on."""
+        self.theta = self._theta(tuned)
 
     def climb(
         self, name: str, *, mask: Mask, known: Floats, starts: int | None = None
     ) -> Rung:
         """The best legal design over the masked variables."""
         self.progress(f"[{name}]")
-        search = Search(self.engine, self.theta, mask, self.rng)
+        self.searches += 1
+        search = Search(
+            self.engine,
+            self.theta,
+            mask,
+            self.rng,
+            checkpoint=self.checkpoint,
+            name=f"{self.searches}-{name}",
+        )
         found = search.run(
             known,
             starts=starts or self.study.search.starts,
@@ -166,7 +200,34 @@ class Climber:
             relaxed=found.relaxed if found else np.nan,
             agreement=found.agreement if found else np.nan,
             trace=tuple(found.trace) if found else (),
+            lost=found.lost if found else np.zeros((0, len(values))),
         )
+
+    def nearest(self, rung: Rung, values: Floats) -> Rung:
+        """The rung of an infeasible search at the design that a relaxation allows."""
+        again = self.rung(rung.name, values)
+        kept = {"relaxed": np.nan, "agreement": rung.agreement}
+        return replace(again, **kept, trace=rung.trace, lost=rung.lost)
+
+    def _checkpoint(
+        self,
+        folder: Path | str | None,
+        *,
+        transform: optax.GradientTransformation | None,
+    ) -> Checkpoint | None:
+        """States in a folder, bound to this question, seed and program."""
+        if folder is None:
+            return None
+        search = self.study.search
+        asked = {
+            "problem": self.problem.shape,
+            "space": self.space.variables,
+            "tune": self.study.tune,
+            "search": (search.starts, search.seed),
+            "schedule": (self.engine.schedule, transform is not None),
+        }
+        about = digest(asked, arrays=jax.tree.leaves(self.theta))
+        return Checkpoint(folder, about=about)
 
     def _theta(self, tuned: Rung | None) -> Theta:
         bounds = np.array([_bound(limit, tuned) for limit in self.study.limits])
@@ -204,15 +265,38 @@ def _bound(limit: Limit, tuned: Rung | None) -> float:
     return limit.factor * float(metric(tuned, limit.metric))
 
 
-def optimize(study: Study, *, progress: Progress = silent) -> Result:
+def optimize(
+    study: Study,
+    *,
+    progress: Progress = silent,
+    schedule: Schedule | None = None,
+    transform: optax.GradientTransformation | None = None,
+    checkpoint: Path | str | None = None,
+) -> Result:
     """Baseline as given, baseline tuned, joint design; with evidence.
+
+    ``schedule`` and ``transform`` are those of the descent: its rounds and rates,
+    and any optax transformation in place of Adam with a cosine schedule. With
+    the folder ``checkpoint`` the state is kept after every stage, and a call that
+    was stopped goes on from there to the same answer, bit for bit. Where no
+    design keeps all limits the result holds the smallest relaxation.
 
     Raises:
         Float64DisabledError: 64-bit floats are off.
-        InputError: the baseline model's training tokens are unknown.
+        InputError: the baseline model's training tokens are unknown, or the
+            checkpoint is of another study or version.
+
+    Example:
+        ``optimize(study, transform=optax.adamw(0.02), checkpoint="runs/a/stages")``
     """
     clock = time.perf_counter()
-    climber = Climber(study, progress)
+    climber = Climber(
+        study,
+        progress,
+        schedule=schedule,
+        transform=transform,
+        checkpoint=checkpoint,
+    )
     given = climber.as_given()
     tuned = climber.tune(given)
     mask = climber.space.select(EVERYTHING)
@@ -221,15 +305,21 @@ def optimize(study: Study, *, progress: Progress = silent) -> Result:
     return _result(climber, (given, tuned, joint), mask=mask, clock=clock)
 
 
-def ladder(study: Study, *, rounds: int = 2, progress: Progress = silent) -> Result:
+def ladder(
+    study: Study,
+    *,
+    rounds: int = 2,
+    progress: Progress = silent,
+    checkpoint: Path | str | None = None,
+) -> Result:
     """Every rung: formats, model, hardware, alternating and joint.
 
     Each rung is one search with the same number of starts; alternating spends
     ``rounds`` searches on the model and on the hardware in turn. The joint
-    search knows all earlier designs.
+    search knows all earlier designs. ``checkpoint`` as in ``optimize``.
     """
     clock = time.perf_counter()
-    climber = Climber(study, progress)
+    climber = Climber(study, progress, checkpoint=checkpoint)
     given = climber.as_given()
     rungs = [given, climber.tune(given)]
     for name, prefixes in LADDER:
@@ -256,18 +346,30 @@ def _alternate(climber: Climber, start: Rung, *, rounds: int) -> Rung:
 def _result(
     climber: Climber, rungs: Sequence[Rung], *, mask: Mask, clock: float
 ) -> Result:
-    best = rungs[-1]
+    best, relaxation = rungs[-1], None
+    if not best.feasible:
+        relaxation = _relaxation(climber, rungs, mask=mask)
+        best = climber.nearest(best, relaxation.nearest)
     evidence = gather_evidence(
         climber.engine, climber.theta, values=best.values, mask=mask
     )
     return Result(
         study=climber.study,
-        rungs=tuple(rungs),
+        rungs=(*rungs[:-1], best),
         evidence=evidence,
-        status=_status(best, rungs[1]),
+        status=_status(best, rungs[1], relaxation=relaxation),
         seconds=time.perf_counter() - clock,
         waterfall=_waterfall(climber, tuned=rungs[1], best=best),
+        relaxation=relaxation,
     )
+
+
+def _relaxation(climber: Climber, rungs: Sequence[Rung], *, mask: Mask) -> Relaxation:
+    """The smallest change of the limits that lets a design exist."""
+    climber.progress("[smallest relaxation]")
+    relaxer = Relaxer(climber.engine, climber.theta, mask=mask, rng=climber.rng)
+    known = np.stack([rung.values for rung in reversed(rungs)])
+    return relaxer.run(known, progress=climber.progress)
 
 
 def _waterfall(climber: Climber, *, tuned: Rung, best: Rung) -> Waterfall | None:
@@ -279,18 +381,23 @@ def _waterfall(climber: Climber, *, tuned: Rung, best: Rung) -> Waterfall | None
     )
 
 
-def _status(best: Rung, tuned: Rung) -> str:
-    for rung in (tuned, best):
-        if not rung.feasible and rung.worst.startswith("quality."):
-            return (
-                f"Infeasible ({rung.name}): {rung.worst} cannot be kept; the nearest "
-                f"design exceeds it by {rung.violation:.4g}. Relax it by that much."
-            )
-        if not rung.feasible:
-            factor = float(np.exp(rung.violation))
-            return (
-                f"Infeasible ({rung.name}): {rung.worst} cannot be kept; the nearest "
-                f"design exceeds it by a factor {factor:.4g}. Relax it by that much."
-            )
+def _status(best: Rung, tuned: Rung, *, relaxation: Relaxation | None) -> str:
+    lost = sum(rung.num_lost for rung in (tuned, best))
+    note = f" {lost} lanes had no number and were left out." if lost else ""
+    if relaxation is not None:
+        broken = f"the nearest design breaks {best.worst} by {_excess(best)}"
+        return (
+            f"Infeasible: no design keeps all limits; {broken}. {relaxation.text}{note}"
+        )
+    if not tuned.feasible:
+        broken = f"the tuned baseline breaks {tuned.worst} by {_excess(tuned)}"
+        return f"All limits are kept; {broken}, so no gain is stated.{note}"
     change = best.objective / tuned.objective - 1.0
-    return f"All limits are kept; the objective is {change:+.1%} against tuned."
+    return f"All limits are kept; the objective is {change:+.1%} against tuned.{note}"
+
+
+def _excess(rung: Rung) -> str:
+    """How far a rung breaks its worst limit; a difference where that may be zero."""
+    if rung.worst.startswith("quality."):
+        return f"{rung.violation:.4g}"
+    return f"a factor {float(np.exp(rung.violation)):.4g}"

@@ -17,6 +17,7 @@ from codesign.core.record import Record
 from codesign.core.smooth import Sharpness
 from codesign.optimize.problem import Problem, Theta, values_and_constraints
 
+TURN = 1e-3  # ln, over which a broken limit begins to count
 Batch = Any  # arrays of NumPy on the way in, of JAX inside
 
 
@@ -46,7 +47,9 @@ class Start(Record):
 
     ``free`` marks the variables that move, ``margin`` tightens every limit and
     ``bounds`` are the right sides of the study's limits. A lane minimises the
-    sum of ``weights`` times the objective and the constraints.
+    sum of ``weights`` times the objective and the constraints. Elastic lanes also
+    pay ``stretch`` times what each constraint is broken by, and may break it by
+    ``loose``.
     """
 
     points: Batch
@@ -54,6 +57,8 @@ class Start(Record):
     margin: Batch
     bounds: Batch
     weights: Batch
+    loose: Batch = None
+    stretch: Batch = None
 
 
 def lane_values(
@@ -63,7 +68,21 @@ def lane_values(
     objective, constraints = values_and_constraints(
         problem, point, theta=theta, sharpness=sharpness, bounds=lane.bounds
     )
-    return lane.weights[0] * objective + lane.weights[1:] @ constraints, constraints
+    goal = lane.weights[0] * objective + lane.weights[1:] @ constraints
+    if lane.stretch is None:
+        return goal, constraints
+    return goal + lane.stretch @ positive_part(constraints), constraints
+
+
+def positive_part(value: Array) -> Array:
+    """Smooth max(0, v) = (v + sqrt(v^2 + d^2)) / 2, above it by at most d / 2."""
+    return 0.5 * (value + jnp.sqrt(value**2 + TURN**2))
+
+
+def tightened(constraints: Array, lane: Start) -> Array:
+    """Constraints as a lane has to keep them: with its margin, without its slack."""
+    held = constraints + jnp.asarray(lane.margin)[..., None]
+    return held if lane.loose is None else held - lane.loose
 
 
 class Lanes(Record):
@@ -95,7 +114,7 @@ def descender(
     moves = transform or schedule.transform()
 
     def descend(start: Start, theta: Theta) -> Lanes:
-        free, margin = start.free, start.margin
+        free = start.free
 
         def augmented(
             point: Array, dual: tuple[Array, Array, Start]
@@ -104,7 +123,7 @@ def descender(
             objective, constraints = lane_values(
                 problem, point, theta=theta, lane=lane, sharpness=schedule.sharpness
             )
-            push = jnp.maximum(0.0, multiplier + rho * (constraints + lane.margin))
+            push = jnp.maximum(0.0, multiplier + rho * tightened(constraints, lane))
             penalty = jnp.sum(push**2 - multiplier**2) / (2 * rho)
             return objective + penalty, (objective, constraints)
 
@@ -125,7 +144,7 @@ def descender(
             carry, _ = jax.lax.scan(step, carry, None, length=schedule.steps)
             here, state, multiplier, rho, objective, constraints = carry
             multiplier = jnp.maximum(
-                0.0, multiplier + rho * (constraints + margin[:, None])
+                0.0, multiplier + rho * tightened(constraints, start)
             )
             rho = rho * schedule.penalty_growth
             after = (here, state, multiplier, rho, objective, constraints)

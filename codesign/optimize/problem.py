@@ -227,19 +227,20 @@ def puller(problem: Problem, *, sharpness: float) -> Any:
     """Jitted gradient of a weighted sum of objective and constraints at a point.
 
     Takes point, parameters and weights; returns the gradient in every leaf of
-    ``design`` and of ``constants``, by name.
+    ``design`` and of ``constants`` and in the ``point``, by name.
     Compiled in half the time at a quarter of the speed: it runs a few times.
     """
 
     def pull(point: Array, theta: Theta, *, weights: Array) -> dict[str, Any]:
         def weighted(wanted: dict[str, Any]) -> Array:
+            place, held = wanted["point"], dict(wanted)
+            del held["point"]
             objective, constraints = values_and_constraints(
-                problem, point, theta=theta.replace(**wanted), sharpness=sharpness
+                problem, place, theta=theta.replace(**held), sharpness=sharpness
             )
             return weights[0] * objective + weights[1:] @ constraints
 
-        return jax.grad(weighted)(
-            {"design": theta.design, "constants": theta.constants}
-        )
+        constants = {"design": theta.design, "constants": theta.constants}
+        return jax.grad(weighted)({**constants, "point": point})
 
     return jitted(level=0)(pull)

@@ -38,17 +38,23 @@ _ready: dict[Path | None, Program] = {}
 
 
 def prepare(
-    function: Program, *, given: Arguments, about: object, options: dict[str, Any]
+    function: Program,
+    *,
+    given: Arguments,
+    about: object,
+    options: dict[str, Any],
+    kept: bool = True,
 ) -> Callable[[], Program]:
     """What remains to be done, in any thread, to get ``function`` compiled.
 
     The function is traced here unless the folder of compiled programs
     (``jax_compilation_cache_dir``) holds it: same sources of this package, same
     JAX, same ``about``, same shapes and types of the arguments. The program
-    takes arguments of just those shapes.
+    takes arguments of just those shapes. What ``about`` cannot name, such as a
+    function of the user's, is not ``kept``.
     """
-    path = _place(given, about=(about, options))
-    ready = _ready.get(path)
+    path = _place(given, about=(about, options)) if kept else None
+    ready = None if path is None else _ready.get(path)
     if ready is not None:
         return lambda: ready
     if path is not None and path.is_file():
@@ -160,10 +166,20 @@ def _place(given: Arguments, *, about: object) -> Path | None:
 
 
 @cache
+def sources_digest() -> str:
+    """Digest of every file that numbers of a search come from."""
+    return _digest((*TRACED, "optimize", "config"))
+
+
+@cache
 def _sources() -> str:
     """Digest of every Python file that a trace goes through."""
+    return _digest(TRACED)
+
+
+def _digest(entries: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
-    for entry in TRACED:
+    for entry in entries:
         path = ROOT / entry
         for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
             digest.update(file.read_bytes())

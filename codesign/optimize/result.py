@@ -23,7 +23,8 @@ class Rung:
 
     ``relaxed`` is the best objective with choices fixed and integers continuous,
     ``agreement`` the share of fully relaxed starts within 0.1 % of their best;
-    both are NaN where nothing was searched.
+    both are NaN where nothing was searched. ``lost`` are values of lanes that had
+    no number and were left out, the first ones of ``num_lost``.
     """
 
     name: str
@@ -38,11 +39,22 @@ class Rung:
     relaxed: float = np.nan
     agreement: float = np.nan
     trace: tuple[dict[str, Any], ...] = ()
+    lost: Floats = field(default_factory=lambda: np.zeros((0, 0)))
 
     @property
     def feasible(self) -> bool:
         """Whether every limit is kept."""
         return self.violation <= TOLERANCE
+
+    @property
+    def num_lost(self) -> int:
+        """Lanes and trials that had no number, in all stages."""
+        return sum(int(entry.get("lost", 0)) for entry in self.trace)
+
+    @property
+    def feasible_starts(self) -> float:
+        """Share of the starts that keep all limits after the descent, or NaN."""
+        return float(self.trace[0]["feasible"]) if self.trace else np.nan
 
 
 TOLERANCE = 1e-5
@@ -76,6 +88,60 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Loosening:
+    """A limit of the study, moved from its value to one that lets a design exist.
+
+    ``amount`` is |ln(new / old)|, or the difference for quality, whose unit is a
+    logarithm already.
+    """
+
+    limit: str
+    metric: str
+    old: float
+    new: float
+    amount: float
+
+    def __str__(self) -> str:
+        unit = metric_units()[self.metric]
+        old, new = (quantity_text(v, unit) for v in (self.old, self.new))
+        return f"loosen {self.metric} from {old} to {new}"
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """The smallest change of a study's limits with which a design keeps all.
+
+    ``single`` are limits of which each is enough by itself, the least amount
+    first; ``joint`` the change of several with the least sum of amounts, empty
+    where no change of the study's limits helps. ``holding`` are the limits that
+    then bind, with the joint amount that one percent more of each would save,
+    over a percent; ``nearest`` is the design that the joint change allows, or
+    the one that breaks limits least where none does.
+    """
+
+    single: tuple[Loosening, ...]
+    joint: tuple[Loosening, ...]
+    holding: tuple[Binding, ...]
+    nearest: Floats
+
+    @property
+    def text(self) -> str:
+        """What to change, as a sentence."""
+        if not self.joint:
+            return "No change of the study's own limits lets a design exist."
+        lone = [str(each) for each in self.single]
+        both = " and ".join(str(each) for each in self.joint)
+        if len(self.joint) == 1:
+            rest = [text for text in lone if text != both]
+            more = f" Or: {'; or '.join(rest)}." if rest else ""
+            return f"Smallest relaxation: {both}.{more}"
+        more = (
+            f" One alone: {'; or '.join(lone)}." if lone else " No single one will do."
+        )
+        return f"Smallest relaxation: {both}.{more}"
+
+
+@dataclass(frozen=True)
 class Waterfall:
     """What a gain is made of, all in ln objective; see ``decompose``.
 
@@ -97,7 +163,7 @@ class Result:
 
     ``status`` is a sentence: what was found, or which limit cannot be kept and
     how far it would have to move. ``waterfall`` is None where a limit cannot be
-    kept, so that there is no gain.
+    kept, so that there is no gain; ``relaxation`` is None where all are kept.
     """
 
     study: Study
@@ -107,6 +173,7 @@ class Result:
     seconds: float
     timings: dict[str, float] = field(default_factory=dict)
     waterfall: Waterfall | None = None
+    relaxation: Relaxation | None = None
 
     def __str__(self) -> str:
         return f"{self.study.name}: {self.status}\n{text_table(self._table())}"
@@ -171,6 +238,11 @@ class Result:
     def feasible(self) -> bool:
         """Whether the design found keeps every limit."""
         return self.best.feasible
+
+    @property
+    def num_lost(self) -> int:
+        """Lanes and trials of all searches that had no number and were left out."""
+        return sum(rung.num_lost for rung in self.rungs)
 
     @property
     def gap(self) -> float:

@@ -6,11 +6,13 @@ Engine, parameters, mask of free variables, known designs -> best legal designs.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from codesign.optimize.checkpoint import Checkpoint, Kept
 from codesign.optimize.discrete import (
     FEASIBLE,
     Mask,
@@ -31,8 +33,11 @@ POLISH_TRIALS = 160  # per free variable and round
 PENALTIES = (3.0, 300.0)  # on the sum of violations, first and last round
 SCALES = np.tile(np.geomspace(0.03, 1e-4, 8), 5)  # spread of the moves, box = 1
 RELAXED = 1e-3  # violation below which a relaxed lane counts as feasible
+POOL = ("values", "objective", "violation", "excess")
 AGREEMENT = 1e-3  # of the logarithmic objective
 MARGIN = 3e-4  # tightening of the limits before values are rounded
+
+MOST_LOST = 16  # lanes kept of those that cannot be evaluated
 
 Progress = Callable[[str], None]
 
@@ -43,20 +48,28 @@ class Found:
 
     ``relaxed`` is the best objective with the listed choices fixed and integers
     and multiples continuous; ``agreement`` the share of the fully relaxed
-    starts within 0.1 % of their best.
+    starts within 0.1 % of their best. ``lost`` are values of lanes that could not
+    be evaluated; the trace counts all of them.
     """
 
     pool: Pool
     relaxed: float
     agreement: float
     trace: list[dict[str, Any]] = field(default_factory=list)
+    lost: Floats = field(default_factory=lambda: np.zeros((0, 0)))
 
 
 @dataclass
 class Log:
-    """Stages of one search with their time, for progress and convergence plots."""
+    """Stages of one search with their time, for progress and convergence plots.
+
+    Lanes that end without a number are counted with the stage, and the values of
+    the first ones kept.
+    """
 
     progress: Progress
+    lost: Floats
+    missing: int = 0
     trace: list[dict[str, Any]] = field(default_factory=list)
     began: float = field(default_factory=time.perf_counter)
 
@@ -65,10 +78,27 @@ class Log:
         best = float(np.exp(np.min(objective)))
         feasible = float(np.mean(np.isfinite(objective)))
         seconds = time.perf_counter() - self.began
-        self.trace.append(
-            {"stage": stage, "seconds": seconds, "best": best, "feasible": feasible}
-        )
-        self.progress(f"{stage:<10} best {best:.5g}  feasible {feasible:.0%}")
+        entry = {"stage": stage, "seconds": seconds, "best": best, "feasible": feasible}
+        self.trace.append({**entry, "lost": self.missing})
+        note = f"  {self.missing} lanes without a number" if self.missing else ""
+        self.progress(f"{stage:<10} best {best:.5g}  feasible {feasible:.0%}{note}")
+        self.missing = 0
+
+    def drop(self, values: Floats) -> None:
+        """Count lanes that have no number, and keep some of them."""
+        self.missing += len(values)
+        self.lost = np.concatenate([self.lost, values])[:MOST_LOST]
+
+
+@dataclass
+class _State:
+    """What a search knows after a number of its stages."""
+
+    pool: Pool
+    seeds: Floats
+    relaxed: Floats
+    bound: float = np.inf
+    done: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,6 +106,8 @@ class Search:
     """One search: what is solved, which variables move, and from which draws.
 
     ``weights`` of objective and constraints stand for the objective if given.
+    With a ``checkpoint`` the state is kept under ``name`` after every stage, and
+    a search that was stopped goes on from the last one.
     """
 
     engine: Engine
@@ -83,6 +115,8 @@ class Search:
     mask: Mask
     rng: np.random.Generator
     weights: Floats | None = None
+    checkpoint: Checkpoint | None = None
+    name: str = "search"
 
     def run(self, known: Floats, *, starts: int, progress: Progress) -> Found:
         """Best legal designs when the masked variables are free.
@@ -91,36 +125,104 @@ class Search:
         the best of them; the known designs stay in the pool, so the result is
         never worse than they are.
         """
-        log, space, mask = Log(progress), self.engine.space, self.mask
-        pool = self._evaluate(np.concatenate([known, space.round(known, mask=mask)]))
+        log = Log(progress, lost=np.zeros((0, known.shape[1])))
+        count = max(starts // 2, 1)
+        state = self._recalled(log) or self._begun(known, log=log)
+        stages: tuple[tuple[str, Callable[[_State], Floats]], ...] = (
+            ("relaxed", lambda s: self._relax(s, known, starts=starts, log=log)),
+            *(
+                (name, partial(self._settle, stage=name, count=count, log=log))
+                for name in ("choices", "neighbours", "neighbours", "integers")
+            ),
+            ("polish", lambda s: self._polished(s, s.pool, log=log)),
+            (
+                "again",
+                lambda s: self._polished(
+                    s, self._around(s.pool, count=count, log=log), log=log
+                ),
+            ),
+        )
+        for name, stage in stages[state.done :]:
+            log.note(name, stage(state))
+            state.done += 1
+            self._keep(state, log)
+        best = float(np.exp(state.bound)) if np.isfinite(state.bound) else np.nan
+        agreement = _agreement(state.relaxed)
+        return Found(state.pool, best, agreement, log.trace, log.lost)
+
+    def _begun(self, known: Floats, *, log: Log) -> _State:
+        rounded = self.engine.space.round(known, mask=self.mask)
+        pool = self._evaluate(np.concatenate([known, rounded]), log=log)
+        return _State(pool, seeds=known, relaxed=np.zeros(0))
+
+    def _relax(self, state: _State, known: Floats, *, starts: int, log: Log) -> Floats:
+        """Every start descends with all masked variables continuous."""
         given = self._starts(known, count=starts)
         lanes = self.engine.descend(
             given,
             self.theta,
-            free=np.tile(mask, (starts, 1)),
+            free=np.tile(self.mask, (starts, 1)),
             goal=self.engine.goal(self.theta, starts, weights=self.weights),
         )
-        relaxed = _feasible_objective(lanes)
-        log.note("relaxed", relaxed)
-        seeds = reached_values(space, lanes, given=given, mask=mask)[_order(lanes)]
-        bound, count = np.inf, max(starts // 2, 1)
-        for stage in ("choices", "neighbours", "neighbours", "integers"):
-            held, given = self._rounded(seeds, stage=stage, count=count)
-            lanes, reached = self._refined(given, held=held)
-            pool = pool.join(self._evaluate(space.round(reached, mask=mask)))
-            found = _feasible_objective(lanes)
-            bound = bound if stage == "integers" else min(bound, float(np.min(found)))
-            seeds = reached[_order(lanes)]
-            log.note(stage, found)
-        pool = self._polish(pool)
-        log.note("polish", _legal_objective(pool))
-        pool = self._polish(self._around(pool, count=count))
-        log.note("again", _legal_objective(pool))
-        best = float(np.exp(bound)) if np.isfinite(bound) else np.nan
-        return Found(pool, best, _agreement(relaxed), log.trace)
+        reached = reached_values(self.engine.space, lanes, given=given, mask=self.mask)
+        state.seeds = _seeds(lanes, reached, given=given, log=log)
+        state.relaxed = feasible_objective(lanes)
+        return state.relaxed
 
-    def _evaluate(self, values: Floats) -> Pool:
-        return self.engine.evaluate(values, self.theta, weights=self.weights)
+    def _settle(self, state: _State, *, stage: str, count: int, log: Log) -> Floats:
+        """Lanes solved again with choices, or all whole numbers, made legal."""
+        space, mask = self.engine.space, self.mask
+        held, given = self._rounded(state.seeds, stage=stage, count=count)
+        lanes, reached = self._refined(given, held=held)
+        state.seeds = _seeds(lanes, reached, given=given, log=log)
+        legal = self._evaluate(space.round(state.seeds, mask=mask), log=log)
+        state.pool = state.pool.join(legal)
+        found = feasible_objective(lanes)
+        if stage != "integers":
+            state.bound = min(state.bound, float(np.min(found)))
+        return found
+
+    def _polished(self, state: _State, pool: Pool, *, log: Log) -> Floats:
+        state.pool = self._polish(pool, log=log)
+        return _legal_objective(state.pool)
+
+    def _recalled(self, log: Log) -> _State | None:
+        """The state that was kept, with the draws that come next."""
+        kept = self.checkpoint.recall(self.name) if self.checkpoint else None
+        if kept is None:
+            return None
+        arrays, facts = kept
+        self.rng.bit_generator.state = facts["rng"]
+        log.trace.extend(facts["trace"])
+        log.lost = arrays["lost"]
+        log.began -= max((entry["seconds"] for entry in log.trace), default=0.0)
+        log.progress(f"{facts['done']} stages were finished before")
+        return _State(
+            pool=Pool(*(arrays[name] for name in POOL)),
+            seeds=arrays["seeds"],
+            relaxed=arrays["relaxed"],
+            bound=float(arrays["bound"]),
+            done=int(facts["done"]),
+        )
+
+    def _keep(self, state: _State, log: Log) -> None:
+        if self.checkpoint is None:
+            return
+        arrays = {name: getattr(state.pool, name) for name in POOL}
+        arrays |= {"seeds": state.seeds, "relaxed": state.relaxed, "lost": log.lost}
+        arrays["bound"] = np.array(state.bound)
+        draws = self.rng.bit_generator.state
+        facts = {"trace": log.trace, "done": state.done, "rng": draws}
+        self.checkpoint.keep(self.name, Kept(arrays, facts))
+
+    def _evaluate(self, values: Floats, *, log: Log) -> Pool:
+        """Hard values of designs; those without a number are dropped."""
+        pool = self.engine.evaluate(values, self.theta, weights=self.weights)
+        sound = ~np.isnan(pool.objective) & ~np.isnan(pool.excess)
+        if sound.all():
+            return pool
+        log.drop(values[~sound])
+        return pool.take(np.flatnonzero(sound))
 
     def _rounded(self, seeds: Floats, *, stage: str, count: int) -> tuple[Mask, Floats]:
         """Which variables a stage holds, and lanes in which they are legal."""
@@ -143,13 +245,14 @@ class Search:
         )
         return lanes, reached_values(self.engine.space, lanes, given=given, mask=free)
 
-    def _around(self, pool: Pool, *, count: int) -> Pool:
+    def _around(self, pool: Pool, *, count: int, log: Log) -> Pool:
         """Integers and multiples a few steps from the best, the rest solved again."""
         space, mask = self.engine.space, self.mask
         held = mask & (space.coarse | space.fine)
         near = step_aside(space, pool.values, mask=held, count=count, rng=self.rng)
-        _, reached = self._refined(near, held=held)
-        return pool.join(self._evaluate(space.round(reached, mask=mask)))
+        lanes, reached = self._refined(near, held=held)
+        reached = _seeds(lanes, reached, given=near, log=log)
+        return pool.join(self._evaluate(space.round(reached, mask=mask), log=log))
 
     def _starts(self, known: Floats, *, count: int) -> Floats:
         space, mask, rng = self.engine.space, self.mask, self.rng
@@ -163,7 +266,7 @@ class Search:
         starts[: len(known)] = known[:count]
         return starts
 
-    def _polish(self, pool: Pool) -> Pool:
+    def _polish(self, pool: Pool, *, log: Log) -> Pool:
         """Neighbourhood search on the hard model under a growing exact penalty."""
         space, mask = self.engine.space, self.mask
         penalties = np.geomspace(*PENALTIES, len(SCALES))
@@ -178,7 +281,8 @@ class Search:
                     scale=scale,
                     copies=copies,
                     rng=self.rng,
-                )
+                ),
+                log=log,
             )
             kept = trials.take(trials.order(penalty)[: 4 * ELITE])
             pool = pool.best(ELITE).join(elite).join(kept)
@@ -202,12 +306,35 @@ def _legal_objective(pool: Pool) -> Floats:
     return np.where(pool.violation <= FEASIBLE, pool.objective, np.inf)
 
 
+def _seeds(
+    lanes: Lanes | Optima, reached: Floats, *, given: Floats, log: Log
+) -> Floats:
+    """Values of the lanes from best to worst, without those that have no number.
+
+    The starts if no lane has one.
+    """
+    lost = without_number(lanes)
+    if lost.any():
+        log.drop(given[lost])
+    order = _order(lanes)
+    order = order[~lost[order]]
+    return reached[order] if order.size else given
+
+
+def without_number(lanes: Lanes | Optima) -> NDArray[np.bool_]:
+    """Lanes whose end, objective or constraints are not a number."""
+    ends = [lanes.points, lanes.objective[:, None], lanes.constraints]
+    return np.any([np.isnan(np.asarray(part)).any(axis=1) for part in ends], axis=0)
+
+
 def _order(lanes: Lanes | Optima) -> NDArray[np.intp]:
     """Lanes from best to worst: first by violation, then by objective."""
     violation = np.maximum(np.max(np.asarray(lanes.constraints), axis=1), RELAXED)
     return np.lexsort((np.asarray(lanes.objective), violation.round(3)))
 
 
-def _feasible_objective(lanes: Lanes | Optima) -> Floats:
+def feasible_objective(lanes: Lanes | Optima) -> Floats:
+    """Objective of every lane, infinite where a limit is broken or no number."""
     violation = np.max(np.asarray(lanes.constraints), axis=1)
-    return np.where(violation <= RELAXED, np.asarray(lanes.objective), np.inf)
+    kept = (violation <= RELAXED) & ~np.isnan(np.asarray(lanes.objective))
+    return np.where(kept, np.asarray(lanes.objective), np.inf)

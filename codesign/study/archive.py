@@ -17,7 +17,15 @@ from codesign.config.question import Search, Study
 from codesign.config.sweep import Axis, Plan
 from codesign.config.variables import Variable
 from codesign.cost.record import Cost
-from codesign.optimize.result import Binding, Evidence, Result, Rung, Waterfall
+from codesign.optimize.result import (
+    Binding,
+    Evidence,
+    Loosening,
+    Relaxation,
+    Result,
+    Rung,
+    Waterfall,
+)
 from codesign.optimize.space import GOVERNOR
 from codesign.outcome.service import Service
 from codesign.quality.evaluate import Quality
@@ -41,6 +49,7 @@ def result_to_dict(result: Result) -> dict[str, Any]:
             "rungs": [_rung_to_dict(rung, paths) for rung in result.rungs],
             "evidence": None if evidence is None else asdict(evidence),
             "waterfall": None if waterfall is None else asdict(waterfall),
+            "relaxation": _relaxation_to_dict(result.relaxation, paths),
             "study": study_to_dict(result.study),
         }
     )
@@ -59,6 +68,7 @@ def result_from_dict(data: Mapping[str, Any], *, folder: Path) -> Result:
         seconds=_number(data["seconds"]),
         timings=dict(data["timings"]),
         waterfall=_waterfall(data["waterfall"]),
+        relaxation=_relaxation(data.get("relaxation"), paths),
     )
 
 
@@ -129,16 +139,22 @@ def _rung_to_dict(rung: Rung, paths: tuple[str, ...]) -> dict[str, Any]:
     found["values"] = dict(zip(paths, map(float, rung.values), strict=True))
     for name in RECORDS:
         found[name] = to_plain(found[name])
+    found["lost"] = [
+        dict(zip(paths, map(float, row), strict=True)) for row in rung.lost
+    ]
     return found
 
 
 def _rung_from_dict(data: Mapping[str, Any], paths: tuple[str, ...]) -> Rung:
-    found = {each.name: data[each.name] for each in fields(Rung)}
+    found = {each.name: data[each.name] for each in fields(Rung) if each.name in data}
     for name in ("objective", "violation", "relaxed", "agreement"):
         found[name] = _number(found[name])
     for name, record_type in RECORDS.items():
         found[name] = from_plain(record_type, found[name])
     found["values"] = np.array([data["values"][path] for path in paths])
+    found["lost"] = np.array(
+        [[_number(row[path]) for path in paths] for row in data.get("lost", ())]
+    ).reshape(-1, len(paths))
     found["trace"] = tuple(
         {key: _number(value) for key, value in entry.items()} for entry in data["trace"]
     )
@@ -159,6 +175,28 @@ def _waterfall(data: Mapping[str, Any] | None) -> Waterfall | None:
     if data is None:
         return None
     return Waterfall(**{name: _tupled(value) for name, value in data.items()})
+
+
+def _relaxation_to_dict(
+    relaxation: Relaxation | None, paths: tuple[str, ...]
+) -> dict[str, Any] | None:
+    if relaxation is None:
+        return None
+    nearest = dict(zip(paths, map(float, relaxation.nearest), strict=True))
+    return {**asdict(relaxation), "nearest": nearest, "text": relaxation.text}
+
+
+def _relaxation(
+    data: Mapping[str, Any] | None, paths: tuple[str, ...]
+) -> Relaxation | None:
+    if data is None:
+        return None
+    return Relaxation(
+        single=tuple(Loosening(**entry) for entry in data["single"]),
+        joint=tuple(Loosening(**entry) for entry in data["joint"]),
+        holding=tuple(Binding(**entry) for entry in data["holding"]),
+        nearest=np.array([data["nearest"][path] for path in paths]),
+    )
 
 
 def _tupled(value: Any) -> Any:

@@ -7,6 +7,7 @@
     result.json     everything, SI            manifest.json   versions, seed, timings
     inputs/         chip, model and stack files that the study names
 
+(while it is searched ``stages/``, from which it goes on after an interruption)
 and a folder -> the ``Result`` again.
 """
 
@@ -35,7 +36,7 @@ from codesign.study.archive import result_from_dict, result_to_dict
 
 FILED = ("chip", "model", "stack")
 LARGEST_JSON = 64 * 2**20
-RESULT, MANIFEST, INPUTS = "result.json", "manifest.json", "inputs"
+RESULT, MANIFEST, INPUTS, STAGES = "result.json", "manifest.json", "inputs", "stages"
 DESIGNS = {"best.yaml": "best", "tuned.yaml": "baseline"}
 
 
@@ -56,6 +57,20 @@ def check_free(folder: Path) -> None:
         raise InputError(f"--out {folder}: is there already. Name a new folder.")
 
 
+def check_resumable(folder: Path) -> None:
+    """Raise unless a folder holds finished stages of a search, and no result yet.
+
+    Raises:
+        InputError: nothing to go on with, or nothing left to do.
+    """
+    if (folder / RESULT).is_file():
+        raise InputError(f"--resume {folder}: is finished; codesign report shows it.")
+    if not (folder / STAGES).is_dir():
+        raise InputError(
+            f"--resume {folder}: holds no finished stages of a search; start it anew."
+        )
+
+
 def save_run(
     result: Result,
     folder: Path,
@@ -65,6 +80,8 @@ def save_run(
     versions: Mapping[str, str] | None = None,
 ) -> Result:
     """Write a run's folder, all of it or nothing; the result as it was kept.
+
+    Stages that a search left in the folder give way to its result.
 
     Files that the study names are copied beside it, so a run explains itself on
     another machine; the result returned refers to those copies.
@@ -77,6 +94,7 @@ def save_run(
         staging.mkdir(parents=True)
         result = replace(result, study=_with_inputs(result.study, staging))
         _fill(result, staging, study_text=study_text, argv=argv, versions=versions)
+        shutil.rmtree(folder / STAGES, ignore_errors=True)
         with suppress(FileNotFoundError):
             folder.rmdir()
         staging.rename(folder)

@@ -41,6 +41,8 @@ class Moved(Climber):
         self.engine = copy.copy(first.engine)
         self.engine.space = self.space
         self.theta = self._theta(None)
+        self.checkpoint = None
+        self.searches = 0
         self._quality = jitted(level=0)(partial(quality, **self.yardstick._asdict()))
 
 

@@ -68,14 +68,15 @@ def quick_search() -> Iterator[None]:
 
     The method stays as it is, only the amount of its work changes.
     """
-    engine, search, climbing, tracing = (
+    engine, search, climbing, tracing, relaxing = (
         import_module(f"codesign.optimize.{name}")
-        for name in ("engine", "search", "ladder", "pareto")
+        for name in ("engine", "search", "ladder", "pareto", "relax")
     )
     changes = {
         engine: {"GROUP": LANES, "CHUNK": LANES},
         search: {"POLISH_TRIALS": TRIALS, "SCALES": SCALES},
         tracing: {"SCALES": SCALES},
+        relaxing: {"SCALES": SCALES, "TRIALS": 4 * TRIALS, "LANES": LANES // 2},
     }
     schedule = partial(import_module("codesign.optimize.lagrangian").Schedule, rounds=8)
     with pytest.MonkeyPatch.context() as patch:

@@ -5,7 +5,7 @@ import pytest
 
 from codesign.core.paths import get_path, set_path
 from codesign.cost.evaluate import evaluate
-from codesign.optimize.evidence import gather_evidence, solve_around
+from codesign.optimize.evidence import QUALITY, gather_evidence, solve_around
 from codesign.optimize.problem import Theta
 from codesign.optimize.result import Evidence, Result
 from codesign.optimize.space import Floats
@@ -158,3 +158,38 @@ def test_bounds_that_are_reached_are_listed(small: Small, fixed: Floats):
         "chip.compute.macs at its upper bound",
         "deployment.decode_voltage at its lower bound",
     }
+
+
+TWENTY = 20
+
+
+def scaled(theta: Theta, path: str, *, factor: float) -> Theta:
+    """Parameters with a constant, or all entries of a table, scaled."""
+    if path.startswith(QUALITY):
+        name = path.removeprefix(QUALITY)
+        value = get_path(theta.constants, name)
+        return theta.replace(
+            constants=set_path(theta.constants, name, value=value * factor)
+        )
+    return with_parameter(theta, path, factor=factor)
+
+
+@pytest.mark.slow
+def test_twenty_elasticities_are_slopes_of_solved_optima(small: Small, fixed: Floats):
+    """The twenty constants of technology, stack and quality that move it most."""
+    engine, mask = small.climber.engine, small.mask(*SMOOTH)
+    lane = solve_around(engine, small.theta(), values=fixed, mask=mask)
+    theta = small.theta(time=float(np.exp(lane.constraints[0])) * 30e-3 * 0.985)
+    found = evidence(small, fixed, theta=theta).elasticities
+    ranked = sorted(found, key=lambda path: -abs(found[path]))
+    chosen = [p for p in ranked if not p.startswith(("request.", "deployment."))]
+    errors = {}
+    for path in chosen[:TWENTY]:
+        ends = [
+            optimum(small, fixed, theta=scaled(theta, path, factor=np.exp(step)))
+            for step in (FINE, -FINE)
+        ]
+        slope = (ends[0] - ends[1]) / (2 * FINE)
+        errors[path] = abs(slope / found[path] - 1)
+    assert len(errors) == TWENTY
+    assert max(errors.values()) < 1e-3, errors

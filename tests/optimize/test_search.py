@@ -1,6 +1,7 @@
 """One search: legal, inside its bounds, repeatable, and as good as a grid."""
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -194,3 +195,32 @@ def test_a_point_of_the_search_is_the_design_it_stands_for(small: Small):
     objective, _ = small.climber.engine.constraints(changed[None], small.theta())
     expected = evaluate(design).energy_per_token_server
     assert float(np.exp(objective[0])) == pytest.approx(float(expected), rel=1e-9)
+
+
+def test_lanes_without_a_number_are_left_out_counted_and_kept(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+):
+    engine = small.climber.engine
+    refine, constraints = engine.refine, engine.constraints
+
+    def some_lost(*args: Any, **named: Any) -> Any:
+        found = refine(*args, **named)
+        points = np.array(found.points)
+        points[::3] = np.nan
+        return found.replace(points=points)
+
+    def one_lost(*args: Any) -> Any:
+        objective, broken = constraints(*args)
+        return np.where(np.arange(len(objective)) == 5, np.nan, objective), broken
+
+    monkeypatch.setattr(engine, "refine", some_lost)
+    monkeypatch.setattr(engine, "constraints", one_lost)
+    mask = small.mask(BATCH, "chip.dram.bandwidth")
+    found = small.search(mask, theta=small.theta(), known=small.tuned.values)
+    lost = {entry["stage"]: entry["lost"] for entry in found.trace}
+    assert lost["relaxed"] == 0
+    assert lost["integers"] >= 5
+    assert lost["polish"] >= 1
+    assert 0 < len(found.lost) <= 16
+    assert found.pool.best(1).violation[0] <= LEGAL
+    assert not np.isnan(found.pool.objective).any()

@@ -16,12 +16,20 @@ from codesign.core.paths import get_path
 from codesign.core.record import as_float64
 from codesign.cost.evaluate import evaluate
 from codesign.hardware.chip import Chip
-from codesign.optimize.result import Binding, Evidence, Result, Rung
+from codesign.optimize.result import (
+    Binding,
+    Evidence,
+    Loosening,
+    Relaxation,
+    Result,
+    Rung,
+)
 from codesign.quality.evaluate import quality
 from codesign.study.archive import variable_paths
 from codesign.study.plain import flatten, from_plain, to_plain
 from codesign.study.runs import (
     check_free,
+    check_resumable,
     load_run,
     new_run_folder,
     read_manifest,
@@ -56,7 +64,16 @@ def result(study: Study) -> Result:
         violation=-0.25,
         worst="limits.memory",
         values=np.array(values),
-        trace=({"stage": "relaxed", "seconds": 1.5, "best": np.inf, "feasible": 0.0},),
+        trace=(
+            {
+                "stage": "relaxed",
+                "seconds": 1.5,
+                "best": np.inf,
+                "feasible": 0.0,
+                "lost": 3,
+            },
+        ),
+        lost=np.array([values, [np.nan, *values[1:]]]),
     )
     evidence = Evidence(
         binding=(Binding("limits.memory", 0.0, 0.5),),
@@ -72,6 +89,12 @@ def result(study: Study) -> Result:
         status="All limits are kept.",
         seconds=12.5,
         timings={"tuned": 3.0},
+        relaxation=Relaxation(
+            single=(),
+            joint=(Loosening("power <= 3 W", "power", old=3.0, new=4.0, amount=0.29),),
+            holding=(Binding("limits.memory", 0.0, 0.5),),
+            nearest=np.array(values),
+        ),
     )
 
 
@@ -101,8 +124,28 @@ def test_run_survives_its_folder(result: Result, tmp_path: Path):
             old.worst,
             old.objective,
         )
+        np.testing.assert_array_equal(new.lost, old.lost)
+    assert found.num_lost == 6
+    assert found.relaxation is not None
+    assert result.relaxation is not None
+    assert found.relaxation.text == result.relaxation.text
+    assert found.relaxation.joint == result.relaxation.joint
+    np.testing.assert_array_equal(found.relaxation.nearest, result.relaxation.nearest)
     assert np.isnan(found.rungs[0].relaxed)
     assert read_manifest(folder)["argv"] == ["optimize", "b.yaml"]
+
+
+def test_a_result_takes_the_place_of_its_stages(result: Result, tmp_path: Path):
+    folder = tmp_path / "run"
+    with pytest.raises(InputError, match="no finished stages"):
+        check_resumable(folder)
+    (folder / "stages").mkdir(parents=True)
+    (folder / "stages" / "1-tuned.npz").write_bytes(b"x")
+    check_resumable(folder)
+    save_run(result, folder, study_text="")
+    assert not (folder / "stages").exists()
+    with pytest.raises(InputError, match="is finished"):
+        check_resumable(folder)
 
 
 def test_failed_write_leaves_nothing(
