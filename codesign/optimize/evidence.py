@@ -64,7 +64,7 @@ def gather_evidence(
         kkt=float(lane.residual),
         relaxed=float(np.exp(lane.objective)),
         at_bound=_bounds(space, space.encode(values), mask=mask),
-        elasticities=_elasticities(slopes, theta, free=space.paths)
+        elasticities=_elasticities(slopes, theta, free=problem.paths)
         if lane.residual < SOLVED
         else {},
     )
