@@ -25,9 +25,15 @@ if TYPE_CHECKING:
     from codesign.optimize import optimize as optimize
     from codesign.optimize.pareto import Front as Front
     from codesign.optimize.pareto import pareto as pareto
+    from codesign.optimize.scenarios import Scenarios as Scenarios
+    from codesign.optimize.scenarios import scenarios as scenarios
     from codesign.optimize.sensitivity import elasticities as elasticities
+    from codesign.optimize.split import Split as Split
+    from codesign.optimize.split import split as split
     from codesign.serving.design import Design as Design
     from codesign.study.compare import compare as compare
+    from codesign.study.robust import Robust as Robust
+    from codesign.study.robust import robust as robust
     from codesign.study.service import service as service
     from codesign.study.sweep import sweep as sweep
     from codesign.study.table import Table as Table
@@ -40,6 +46,9 @@ _HOMES = {
     "Design": "codesign.serving.design",
     "Front": "codesign.optimize.pareto",
     "Result": "codesign.optimize",
+    "Robust": "codesign.study.robust",
+    "Scenarios": "codesign.optimize.scenarios",
+    "Split": "codesign.optimize.split",
     "Table": "codesign.study.table",
     "build_design": "codesign.config.design",
     "compare": "codesign.study.compare",
@@ -52,7 +61,10 @@ _HOMES = {
     "load_study": "codesign.config.study",
     "load_technology": "codesign.config.technology",
     "pareto": "codesign.optimize.pareto",
+    "robust": "codesign.study.robust",
+    "scenarios": "codesign.optimize.scenarios",
     "service": "codesign.study.service",
+    "split": "codesign.optimize.split",
     "sweep": "codesign.study.sweep",
     "uncertainty": "codesign.study.uncertainty",
 }
@@ -63,6 +75,9 @@ __all__ = [
     "Design",
     "Front",
     "Result",
+    "Robust",
+    "Scenarios",
+    "Split",
     "Table",
     "build_design",
     "compare",
@@ -77,7 +92,10 @@ __all__ = [
     "optimize",
     "pareto",
     "quality",
+    "robust",
+    "scenarios",
     "service",
+    "split",
     "sweep",
     "uncertainty",
 ]

@@ -20,7 +20,6 @@ from codesign.config.models import DOCUMENT_KEYS, optional_fields
 from codesign.config.recipe import KEYS as RECIPE_KEYS
 from codesign.config.records import ENTRY_KEYS, STATUSES, record_fields
 from codesign.config.resolved import REQUEST_KEYS
-from codesign.config.stacks import MATURE, STACK_KEYS
 from codesign.config.scenarios import (
     FEWEST_DRAWS,
     GROUPS,
@@ -31,6 +30,7 @@ from codesign.config.scenarios import (
     SCENARIO_KEYS,
     SPLIT_KEYS,
 )
+from codesign.config.stacks import MATURE, STACK_KEYS
 from codesign.config.study_reader import BASELINE_KEYS, STUDY_KEYS, groups
 from codesign.config.sweep import METHODS, RANGE_KEYS, SWEEP_KEYS, swept_unit
 from codesign.config.technology import list_kinds

@@ -20,7 +20,9 @@ from codesign.core.smooth import Sharpness
 from codesign.optimize.space import Floats, Space
 from codesign.quality.ensemble import quantile, smooth_quantile
 
-MEAN, WORST, CHANCE = "mean", "worst", "chance"
+MEAN, WORST, CHANCE, POOLS = "mean", "worst", "chance", "pools"
+FIRST, LAST, SUM, TOTAL, BOTH = range(5)
+"""About which pools a constraint is: one, both by their weights, both, or each."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,10 @@ class Joint:
     ``columns`` says for each case which variable of the joint point each of its
     own takes; ``varied`` which leaves of the parameters have an axis of cases.
     Under ``CHANCE`` a limit holds in the share ``level`` of the cases, and the
-    objective is the mean, or the quantile ``objective``; else all limits of all
-    cases hold.
+    objective is the mean, or the quantile ``objective``. Under ``POOLS`` two cases
+    are the halves of one service, and ``ways`` says what each constraint is about.
+    Else all limits of
+    all cases hold.
     """
 
     names: tuple[str, ...]
@@ -40,18 +44,33 @@ class Joint:
     level: float = 0.0
     objective: float | None = None
     varied: tuple[bool, ...] = ()
+    ways: tuple[int, ...] = ()
 
     @property
     def shape(self) -> tuple[Any, ...]:
         """All that fixes the trace."""
-        ways = (self.judge, self.level, self.objective)
-        return (len(self.names), self.columns, self.varied, ways)
+        judged = (self.judge, self.level, self.objective, self.ways)
+        return (len(self.names), self.columns, self.varied, judged)
 
     def constraint_names(self, each: Sequence[str]) -> tuple[str, ...]:
         """Names of the joint constraints, given those of one case."""
         if self.judge == CHANCE:
             return tuple(f"{name} at {self.level:g}" for name in each)
+        if self.judge == POOLS:
+            return tuple(
+                f"{each[i]} [{self.names[row]}]" if self.ways[i] == BOTH else each[i]
+                for row, i in self.rows
+            )
         return tuple(f"{name} [{case}]" for case in self.names for name in each)
+
+    @property
+    def rows(self) -> list[tuple[int, int]]:
+        """Under ``POOLS`` where each joint constraint comes from: way and place."""
+        return [
+            (row, i)
+            for i, way in enumerate(self.ways)
+            for row in ((FIRST, LAST) if way == BOTH else (way,))
+        ]
 
     def split(self, values: Any) -> Any:
         """Values of the variables of every case at a joint point."""
@@ -70,6 +89,7 @@ def combine(
     mean   f = ln sum_i exp(f_i + m_i),  m_i = ln weight
     worst  f = max_i (f_i + m_i),  m_i = -ln objective of the specialist
     chance g = Q_p(g_i) for every limit; f = ln mean exp(f_i), or a quantile
+    pools  f as under mean; g of one pool, of each, or ln sum_i exp(g_i + m_i)
 
     Smooth maxima are p-norms, ln sum exp(p x) / p, which lie above the largest.
 
@@ -79,6 +99,11 @@ def combine(
     each = objective + mix
     if joint.judge == WORST:
         return _largest(each, sharpness=sharpness), constraints.reshape(-1)
+    if joint.judge == POOLS:
+        own, mixed = constraints, constraints + mix[:, None]
+        ways = jnp.stack([*own, logsumexp(mixed, axis=0), logsumexp(own, axis=0)])
+        way, place = np.array(joint.rows).T
+        return logsumexp(each), ways[way, place]
     if joint.judge == MEAN:
         return logsumexp(each), constraints.reshape(-1)
     level = joint.objective

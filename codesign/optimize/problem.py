@@ -23,6 +23,7 @@ from codesign.model.transformer import Transformer
 from codesign.optimize.joint import Joint, axes, combine
 from codesign.optimize.space import Space, place
 from codesign.outcome.answer import Scored, metric, outcome
+from codesign.outcome.handoff import Handoff, with_handoff
 from codesign.outcome.terms import AS_PLACED, Terms, answer_shortfall, comparable
 from codesign.quality.constants import QualityConstants
 from codesign.quality.ensemble import (
@@ -46,6 +47,7 @@ class Theta(Record):
     over the draws of ``few`` in the search and of ``many`` on a legal design.
     A joint problem has one entry per case in ``mix`` and, where the cases differ,
     in the leaves of all others but the box; its ``bounds`` follow case by case.
+    ``handoff`` makes a case a pool that hands its prompts over.
     """
 
     design: Design
@@ -58,6 +60,7 @@ class Theta(Record):
     many: Reference | None = None
     reference_constants: QualityConstants | None = None
     mix: Array | None = None
+    handoff: Handoff | None = None
 
 
 @dataclass(frozen=True)
@@ -203,6 +206,11 @@ def _one(
         reference_constants=theta.reference_constants,
         sharpness=sharpness,
     )
+    if theta.handoff is not None:
+        handed = with_handoff(
+            found.cost, design, handoff=theta.handoff, sharpness=sharpness
+        )
+        found = found.replace(cost=handed)
     reference = theta.many if sharpness is None else theta.few
     drawn = None if reference is None else paired(design.model, reference)
     asked = [
