@@ -1,7 +1,6 @@
 """``codesign scenarios``: one chip for many, a chip for each phase, a robust one."""
 
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer

@@ -105,9 +105,9 @@ class Split:
             return f"No pair of pools keeps the limits; broken is {self.worst}."
         return (
             f"A chip for each phase changes {self.study.minimize} by "
-            f"{self.change:+.1%} against one chip for both, with {self.ratio:.2g} prefill chips per "
-            f"decode chip and {self.handoff_bytes / 1e6:.3g} MB handed over per "
-            "request."
+            f"{self.change:+.1%} against one chip for both, with {self.ratio:.2g} "
+            f"prefill chips per decode chip and {self.handoff_bytes / 1e6:.3g} MB "
+            "handed over per request."
         )
 
     def __str__(self) -> str:
