@@ -49,7 +49,7 @@ def scenarios(
     (limits that hold in a share of the draws). Writes the designs and the data.
     Exit code 3 if the limits cannot be kept.
 
-    Example: codesign scenarios my_scenarios.yaml
+    Example: codesign scenarios scenarios
     """
     tell = progress_lines(quiet=quiet, to_stderr=as_json)
     tell(f"codesign {own_version()}  scenarios {study}")
