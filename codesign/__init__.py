@@ -27,9 +27,15 @@ if TYPE_CHECKING:
     from codesign.optimize.implicit import design_sensitivity as design_sensitivity
     from codesign.optimize.pareto import Front as Front
     from codesign.optimize.pareto import pareto as pareto
+    from codesign.optimize.scenarios import Scenarios as Scenarios
+    from codesign.optimize.scenarios import scenarios as scenarios
     from codesign.optimize.sensitivity import elasticities as elasticities
+    from codesign.optimize.split import Split as Split
+    from codesign.optimize.split import split as split
     from codesign.serving.design import Design as Design
     from codesign.study.compare import compare as compare
+    from codesign.study.robust import Robust as Robust
+    from codesign.study.robust import robust as robust
     from codesign.study.service import service as service
     from codesign.study.sweep import sweep as sweep
     from codesign.study.table import Table as Table
@@ -43,6 +49,9 @@ _HOMES = {
     "DesignSensitivity": "codesign.optimize.implicit",
     "Front": "codesign.optimize.pareto",
     "Result": "codesign.optimize",
+    "Robust": "codesign.study.robust",
+    "Scenarios": "codesign.optimize.scenarios",
+    "Split": "codesign.optimize.split",
     "Table": "codesign.study.table",
     "build_design": "codesign.config.design",
     "compare": "codesign.study.compare",
@@ -56,7 +65,10 @@ _HOMES = {
     "load_study": "codesign.config.study",
     "load_technology": "codesign.config.technology",
     "pareto": "codesign.optimize.pareto",
+    "robust": "codesign.study.robust",
+    "scenarios": "codesign.optimize.scenarios",
     "service": "codesign.study.service",
+    "split": "codesign.optimize.split",
     "sweep": "codesign.study.sweep",
     "uncertainty": "codesign.study.uncertainty",
 }
@@ -68,6 +80,9 @@ __all__ = [
     "DesignSensitivity",
     "Front",
     "Result",
+    "Robust",
+    "Scenarios",
+    "Split",
     "Table",
     "build_design",
     "compare",
@@ -83,7 +98,10 @@ __all__ = [
     "optimize",
     "pareto",
     "quality",
+    "robust",
+    "scenarios",
     "service",
+    "split",
     "sweep",
     "uncertainty",
 ]

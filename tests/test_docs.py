@@ -37,7 +37,14 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TABLE = re.compile(r"<!-- checked: (\w+) -->\n((?:\|.*\n)+)")
 HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
 
-SEARCHES = {"optimize", "ladder", "pareto"}  # calls that take minutes
+SEARCHES = {
+    "optimize",
+    "ladder",
+    "pareto",
+    "scenarios",
+    "split",
+    "robust",
+}  # calls that take minutes
 FEW_STARTS = 16
 ROUNDED = 0.01  # tables give three or four digits
 ADDITIVE = ("operators", "time", "energy")  # tables whose small entries may be 0

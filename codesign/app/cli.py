@@ -26,6 +26,7 @@ from codesign.app.presets import presets
 from codesign.app.report import report
 from codesign.app.rerun import rerun
 from codesign.app.runs import runs
+from codesign.app.scenarios import scenarios
 from codesign.app.schema import schema
 from codesign.app.sensitivity import sensitivity
 from codesign.app.sweep import sweep
@@ -40,6 +41,7 @@ COMMANDS = (
     evaluate,
     optimize,
     pareto,
+    scenarios,
     sweep,
     sensitivity,
     explore,

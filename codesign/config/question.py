@@ -11,6 +11,7 @@ from codesign.config.recipe import (
     read_reference,
     reference_recipe,
 )
+from codesign.config.scenarios import Cases, Chances, Handoff
 from codesign.config.sweep import Plan
 from codesign.config.terms import VOCABULARY
 from codesign.config.variables import Variable
@@ -40,6 +41,8 @@ class Study:
     reference and budget, which stand there only where the file names them. A
     study that only sweeps may have no ``free`` variables; ``sweep`` holds its
     points. ``compared`` is the reference of quality where no file names it.
+    ``cases``, ``chances`` and ``handoff`` are the sections ``scenarios``,
+    ``robust`` and ``split``.
     """
 
     name: str
@@ -55,6 +58,9 @@ class Study:
     resolved: dict[str, Any] = field(default_factory=dict[str, Any])
     sweep: Plan | None = None
     compared: Transformer | None = None
+    cases: Cases | None = None
+    chances: Chances | None = None
+    handoff: Handoff | None = None
 
     @property
     def recipe(self) -> Recipe:

@@ -20,6 +20,16 @@ from codesign.config.models import DOCUMENT_KEYS, optional_fields
 from codesign.config.recipe import KEYS as RECIPE_KEYS
 from codesign.config.records import ENTRY_KEYS, STATUSES, record_fields
 from codesign.config.resolved import REQUEST_KEYS
+from codesign.config.scenarios import (
+    FEWEST_DRAWS,
+    GROUPS,
+    HANDOFF_UNITS,
+    JUDGES,
+    MEAN,
+    ROBUST_KEYS,
+    SCENARIO_KEYS,
+    SPLIT_KEYS,
+)
 from codesign.config.stacks import OPTIONAL_VALUES, STACK_KEYS
 from codesign.config.study_reader import BASELINE_KEYS, STUDY_KEYS, groups
 from codesign.config.sweep import EXECUTORS, METHODS, RANGE_KEYS, SWEEP_KEYS, swept_unit
@@ -249,8 +259,41 @@ def _study(known: _Definitions) -> Schema:
         "recipe": _recipe(),
         "reference": _reference(known),
         "sweep": _sweep(known, scalar),
+        "robust": _robust(),
+        "split": _split(known),
     }
+    properties["scenarios"] = _scenarios(properties)
     return _mapping(properties, required=["baseline", "request"])
+
+
+def _scenarios(study: Mapping[str, Schema]) -> Schema:
+    """Cases, each with what differs from the study."""
+    case = {key: study[key] for key in ("request", "subject_to", "reference")}
+    case["baseline"] = {**study["baseline"], "required": []}
+    case["weight"] = {"type": "number", "exclusiveMinimum": 0}
+    cases = {"type": "object", "additionalProperties": _mapping(case)}
+    keys: dict[str, Schema] = dict.fromkeys(SCENARIO_KEYS, TEXTS)
+    keys |= {"judge": {"enum": list(JUDGES)}, "shared": _one_or_list(TEXT)}
+    return _mapping({**keys, "cases": cases}, required=["cases"])
+
+
+def _robust() -> Schema:
+    share = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+    keys: dict[str, Schema] = dict.fromkeys(ROBUST_KEYS, WHOLE)
+    keys |= {
+        "over": _one_or_list({"enum": list(GROUPS)}),
+        "draws": {**WHOLE, "minimum": FEWEST_DRAWS},
+        "limits": share,
+        "objective": {"anyOf": [{"enum": [MEAN]}, share]},
+    }
+    return _mapping(keys)
+
+
+def _split(known: _Definitions) -> Schema:
+    keys: dict[str, Schema] = {
+        name: known.quantity(unit) for name, unit in HANDOFF_UNITS.items()
+    }
+    return _mapping(keys, required=list(SPLIT_KEYS))
 
 
 def _objectives() -> list[str]:

@@ -17,6 +17,13 @@ from codesign.config.limits import read_limit, read_objective
 from codesign.config.overrides import nearest_paths
 from codesign.config.question import OBJECTIVE, Search, Study
 from codesign.config.resolved import REQUEST_KEYS, resolved_content
+from codesign.config.scenarios import (
+    SECTIONS,
+    located,
+    read_cases,
+    read_chances,
+    read_handoff,
+)
 from codesign.config.sweep import Plan, read_plan
 from codesign.config.terms import check_paid, read_terms
 from codesign.config.variables import read_variables
@@ -42,6 +49,7 @@ STUDY_KEYS = (
     "sweep",
     "budget",
     "answers",
+    *SECTIONS,
 )
 BASELINE_KEYS = (
     "chip",
@@ -122,7 +130,27 @@ class StudyReader:
             search=search,
             sweep=plan,
         )
-        return replace(study, resolved={**resolved_content(study, given), **judged})
+        written = {**resolved_content(study, given), **judged}
+        return self._with_scenarios(replace(study, resolved=written))
+
+    def _with_scenarios(self, study: Study) -> Study | None:
+        """The study with its sections of scenarios, if it has any."""
+        folder = self.file.resolve().parent
+        found = replace(
+            study,
+            resolved={**study.resolved, **located(self.data, folder)},
+            cases=read_cases(
+                self.data,
+                self.problems,
+                file=self.file,
+                read=lambda data, inner: StudyReader(
+                    data, inner, file=self.file
+                ).study(),
+            ),
+            chances=read_chances(self.data, self.problems),
+            handoff=read_handoff(self.data, self.problems),
+        )
+        return None if self.problems.found else found
 
     def _plan(self) -> Plan | None:
         if "sweep" not in self.data:

@@ -60,7 +60,7 @@ def gather_evidence(
         theta,
         weights=np.append(1.0, multipliers),
     )
-    slopes = leaf_slopes(pulled, theta, free=space.paths)
+    slopes = leaf_slopes(pulled, theta, free=problem.paths)
     elasticities = {p: slope for p, slope in slopes.items() if abs(slope) > NO_PRICE}
     return Evidence(
         binding=tuple(sorted(binding, key=lambda b: -b.price)),

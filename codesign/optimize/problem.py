@@ -20,8 +20,10 @@ from codesign.core.record import Record
 from codesign.core.smooth import Sharpness
 from codesign.cost.limits import Limits
 from codesign.model.transformer import Transformer
+from codesign.optimize.joint import Joint, axes, combine
 from codesign.optimize.space import Space, place
 from codesign.outcome.answer import Scored, metric, outcome
+from codesign.outcome.handoff import Handoff, with_handoff
 from codesign.outcome.terms import AS_PLACED, Terms, answer_shortfall, comparable
 from codesign.quality.constants import QualityConstants
 from codesign.quality.ensemble import (
@@ -43,6 +45,9 @@ class Theta(Record):
     ``bounds`` are the right sides of the study's limits, so that sweeps and
     baselines change them without a new trace. Limits at a quantile are taken
     over the draws of ``few`` in the search and of ``many`` on a legal design.
+    A joint problem has one entry per case in ``mix`` and, where the cases differ,
+    in the leaves of all others but the box; its ``bounds`` follow case by case.
+    ``handoff`` makes a case a pool that hands its prompts over.
     """
 
     design: Design
@@ -54,23 +59,31 @@ class Theta(Record):
     few: Reference | None = None
     many: Reference | None = None
     reference_constants: QualityConstants | None = None
+    mix: Array | None = None
+    handoff: Handoff | None = None
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Names that fix the trace: variables, objective, limits that are on."""
+    """Names that fix the trace: variables, objective, limits that are on.
+
+    ``paths`` are the variables of a design; where ``joint`` is given, a point holds
+    those of several.
+    """
 
     paths: tuple[str, ...]
     minimize: str
     limits: tuple[Limit, ...]
     always: tuple[str, ...]
     terms: Terms = AS_PLACED
+    joint: Joint | None = None
 
     @property
     def constraint_names(self) -> tuple[str, ...]:
         """Names of the constraints in the order of their values."""
         answers = (ANSWERS,) if self.terms.answers else ()
-        return (*(limit.text for limit in self.limits), *self.always, *answers)
+        each = (*(limit.text for limit in self.limits), *self.always, *answers)
+        return each if self.joint is None else self.joint.constraint_names(each)
 
     @property
     def shape(self) -> tuple[Any, ...]:
@@ -79,7 +92,8 @@ class Problem:
             (x.metric, x.sense, x.quantile, x.path and (x.path, x.factor))
             for x in self.limits
         ]
-        return (self.paths, self.minimize, limits, self.always, self.terms)
+        joint = self.joint and self.joint.shape
+        return (self.paths, self.minimize, limits, self.always, self.terms, joint)
 
 
 def build_problem(study: Study, space: Space) -> Problem:
@@ -153,6 +167,36 @@ def values_and_constraints(
     """
     bounds = theta.bounds if bounds is None else bounds
     values = jnp.exp(theta.low + point * (theta.high - theta.low))
+    if problem.joint is None:
+        return _one(
+            problem,
+            values,
+            theta=theta,
+            sharpness=sharpness,
+            bounds=jnp.asarray(bounds),
+        )
+    joint = problem.joint
+    every = theta.replace(bounds=None, low=None, high=None, mix=None)
+    each = jax.vmap(
+        lambda own, case, limits: _one(
+            problem, own, theta=case, sharpness=sharpness, bounds=limits
+        ),
+        in_axes=(0, axes(joint, every), 0),
+    )
+    rows = jnp.reshape(bounds, (len(joint.names), -1))
+    found = each(joint.split(values), every, rows)
+    return combine(joint, found, mix=jnp.asarray(theta.mix), sharpness=sharpness)
+
+
+def _one(
+    problem: Problem,
+    values: Array,
+    *,
+    theta: Theta,
+    sharpness: Sharpness,
+    bounds: Array,
+) -> tuple[Array, Array]:
+    """Logarithm of the objective and all constraints of one design."""
     design = place(theta.design, problem.paths, values=values)
     design = on_terms(problem, design, theta=theta)
     found = outcome(
@@ -162,6 +206,11 @@ def values_and_constraints(
         reference_constants=theta.reference_constants,
         sharpness=sharpness,
     )
+    if theta.handoff is not None:
+        handed = with_handoff(
+            found.cost, design, handoff=theta.handoff, sharpness=sharpness
+        )
+        found = found.replace(cost=handed)
     reference = theta.many if sharpness is None else theta.few
     drawn = None if reference is None else paired(design.model, reference)
     asked = [

@@ -28,7 +28,12 @@ ROOT = Path(codesign.optimize.__file__).parents[1]
 TRACED = (  # what programs are traced from
     *("core", "technology", "hardware", "model", "serving", "operators", "cost"),
     *("quality", "outcome", "config/limits.py", "optimize/interior.py"),
-    *("optimize/lagrangian.py", "optimize/problem.py", "optimize/programs.py"),
+    *(
+        "optimize/joint.py",
+        "optimize/lagrangian.py",
+        "optimize/problem.py",
+        "optimize/programs.py",
+    ),
     "optimize/space.py",
 )
 
