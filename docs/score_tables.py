@@ -65,22 +65,6 @@ def latency_table(found: Sequence[Calibration]) -> str:
     return markdown(header, rows)
 
 
-def shipped_latency_table(groups: Sequence[Group]) -> str:
-    """One row per chip and kind of model: the shipped stacks, models seen."""
-    header = ["chip", "models", "runs", "time per token", "bias"]
-    rows = [
-        [
-            group.chip,
-            group.kind,
-            str(group.rows),
-            cell(group.scores[ITL]),
-            f"{100 * group.scores[ITL].bias:+.0f}",
-        ]
-        for group in groups
-    ]
-    return markdown(header, rows)
-
-
 def batch_table(found: Sequence[Calibration]) -> str:
     """Errors of unseen models by chip and sequences per replica."""
     header = ["chip", "batch", "runs", "of", *(HEADINGS[name] for name in SHOWN)]

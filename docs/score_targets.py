@@ -1,6 +1,6 @@
-"""Which of the figures that were asked for are reached?
+"""Which targets are reached?
 
-Everything that the scorecard measured -> one table: asked, aimed at, measured.
+Everything that the scorecard measured -> one table: reach, aim, measured.
 """
 
 from collections.abc import Callable, Mapping, Sequence

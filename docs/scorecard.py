@@ -36,7 +36,6 @@ from score_tables import (
     markdown,
     ratio_table,
     score_table,
-    shipped_latency_table,
 )
 from score_targets import Evidence, target_table
 
@@ -106,13 +105,12 @@ def write(data: Path, *, keep: Path | None) -> None:
         for chip in TUNED
     ]
     pairs = known.part("pairs", lambda: deltas(validate(rows, models).predictions))
-    other = known.part("tuned", lambda: validate(latency, models))
     tables = [data / f"{name}.csv" for name in KERNEL_TABLES]
     kernels = known.part("kernels", lambda: validate_kernels(tables).fits)
     unseen = known.part("unseen", lambda: unseen_chip_groups(rows, models))
     others, unmatched = known.part("vendors", lambda: cross_vendor_rows(vendors))
     wall = known.part("wall", lambda: wall_rows(mlperf))
-    newer = deltas(other.predictions)
+    newer = deltas([p for calibration in engines for p in calibration.unseen])
     (whole,) = (g for g in unseen[PRIOR_MATURITY] if g.kind == ALL)
     evidence = Evidence(
         energy=found,
@@ -134,9 +132,8 @@ def write(data: Path, *, keep: Path | None) -> None:
         our_tuned=_of_all(engines),
         intervals=interval_table(calibrations),
         ratios=ratio_table(pairs),
-        unpredicted=len(other.faults),
+        unpredicted=sum(len(calibration.faults) for calibration in engines),
         latency=latency_table(engines),
-        shipped=shipped_latency_table(other.groups),
         latency_ratios=ratio_table(newer),
         elasticity=elasticity(newer),
         unseen_chip=_table(unseen_chip_rows(unseen)),
