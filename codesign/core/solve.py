@@ -34,7 +34,9 @@ class Bracket(Record):
     share: Array
 
 
-def bisect(residual: Callable[[Array], Array], *, low: Scalar, high: Scalar) -> Array:
+def rising_root(
+    residual: Callable[[Array], Array], *, low: Scalar, high: Scalar
+) -> Array:
     """Largest point of [low, high] at which an increasing residual is <= 0.
 
     Inverse quadratic interpolation where three points allow it, else halves: about
@@ -47,7 +49,7 @@ def bisect(residual: Callable[[Array], Array], *, low: Scalar, high: Scalar) -> 
     Source: Chandrupatla, Advances in Engineering Software 28(3), 1997.
 
     Example:
-        >>> root = bisect(lambda x: x * x - 2.0, low=0.0, high=3.0)
+        >>> root = rising_root(lambda x: x * x - 2.0, low=0.0, high=3.0)
         >>> round(float(root), 6)
         1.414214
     """
