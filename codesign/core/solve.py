@@ -5,6 +5,7 @@ implicit function theorem.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +13,13 @@ import numpy as np
 from jax import Array
 
 from codesign.core.quantities import Scalar
-from codesign.core.record import Record
 
 MOST_TURNS = 120  # halving alone needs 53
 RESOLUTION = 4 * float(np.finfo(np.float64).eps)  # of the root
 HALF = 0.5
 
 
-class Bracket(Record):
+class Bracket(NamedTuple):
     """Newest point, the end across the root, the point before, and their values.
 
     ``share`` of the way from the newest point to the far one stands the next.
@@ -135,4 +135,4 @@ def _closer(bracket: Bracket, *, point: Array, value: Array) -> Bracket:
     )
     margin = jnp.minimum(_margin(closer), HALF)
     share = jnp.where(is_monotone, inverse, HALF)
-    return closer.replace(share=jnp.clip(share, margin, 1 - margin))
+    return closer._replace(share=jnp.clip(share, margin, 1 - margin))
