@@ -17,7 +17,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import codesign as cd
-from codesign.config.quality import load_quality_constants
+from codesign.config.quality import load_quality_constants, load_quality_draws
 from codesign.config.question import Study
 from codesign.config.study import load_study
 from codesign.core.compiler import cpu_options
@@ -39,6 +39,7 @@ from codesign.optimize.engine import REFINING
 from codesign.optimize.interior import interior_solver
 from codesign.optimize.lagrangian import Schedule, Start, descender
 from codesign.optimize.problem import (
+    Problem,
     Theta,
     build_problem,
     build_theta,
@@ -47,11 +48,13 @@ from codesign.optimize.problem import (
     values_and_constraints,
 )
 from codesign.optimize.space import build_space
+from codesign.quality.ensemble import SEARCH_DRAWS, reference_under
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SHARPNESS = 256.0
 LANES = (16, 64, 256, 1024)
 THREADS = (1, 2)
+COMPARED = (256, 1024)  # lanes at which kinds of evaluation take turns
 SEARCH_STARTS = 64
 
 
@@ -108,6 +111,11 @@ def once(what: str, variant: str, *, call: Callable[[], Any]) -> tuple[Row, Any]
     return Row(what, variant, wall, "s", wall, wall, 1, cpu, load), found
 
 
+def lowered(function: Any, *, level: int = 1) -> Any:
+    """The function inside ``jitted``, as a jit that can be traced without running."""
+    return jax.jit(function.__wrapped__, compiler_options=cpu_options(level=level))
+
+
 def compile_times(study: Study) -> tuple[list[Row], Theta, dict[str, Any]]:
     """Seconds to trace and to compile each function of the search, nothing cached."""
     space = build_space(study)
@@ -120,7 +128,7 @@ def compile_times(study: Study) -> tuple[list[Row], Theta, dict[str, Any]]:
     start = _start(np.full((64, width), 0.5), theta, limits=limits)
     gradient = jax.grad(lambda point, theta: _scalar(problem, point, theta=theta))
     jobs: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any]]] = {
-        "hard values": (hard_evaluator(problem), (start.points, theta), {}),
+        "hard values": (lowered(hard_evaluator(problem)), (start.points, theta), {}),
         "gradient": (
             jax.jit(
                 jax.vmap(gradient, in_axes=(0, None)), compiler_options=cpu_options()
@@ -128,25 +136,25 @@ def compile_times(study: Study) -> tuple[list[Row], Theta, dict[str, Any]]:
             (start.points, theta),
             {},
         ),
-        "descent": (descender(problem, Schedule()), (start, theta), {}),
+        "descent": (lowered(descender(problem, Schedule())), (start, theta), {}),
         "interior point": (
-            interior_solver(problem),
+            lowered(interior_solver(problem)),
             (start, theta),
             {"iterations": REFINING},
         ),
         "gradient in all constants": (
-            puller(problem, sharpness=SHARPNESS),
+            lowered(puller(problem, sharpness=SHARPNESS), level=0),
             (start.points[0], theta),
             {"weights": np.zeros(limits + 1)},
         ),
     }
     rows, compiled = [], {}
     for name, (function, arguments, named) in jobs.items():
-        row, lowered = once(
+        row, traced = once(
             "trace", name, call=partial(function.lower, *arguments, **named)
         )
         rows.append(row)
-        row, _ = once("compile", name, call=lowered.compile)
+        row, _ = once("compile", name, call=traced.compile)
         rows.append(row)
         compiled[name] = function
     row, _ = once(
@@ -182,7 +190,7 @@ def throughputs(
     problem = build_problem(study, space)
     width = len(space.paths)
     points = np.random.default_rng(0).uniform(size=(setting.designs, width))
-    short = descender(problem, Schedule(rounds=1, steps=setting.steps))
+    short = lowered(descender(problem, Schedule(rounds=1, steps=setting.steps)))
 
     def descend(group: np.ndarray, theta: Theta) -> Any:
         limits = len(problem.constraint_names)
@@ -204,6 +212,69 @@ def throughputs(
         yield from interleaved(
             what, variants, amount=count * repeats, rounds=setting.rounds
         )
+
+
+def costs(study: Study, *, setting: Setting) -> Iterator[Row]:
+    """Hard, smooth, with draws of quality, gradient: all take turns in one group."""
+    space = build_space(study)
+    drawn = replace(
+        study,
+        limits=tuple(
+            replace(x, quantile=0.9) if x.metric == "quality.gap" else x
+            for x in study.limits
+        ),
+    )
+    bounds = np.array([1e9 if x.baseline else (x.value or 0.0) for x in study.limits])
+    constants = as_float64(load_quality_constants())
+    few = jax.jit(reference_under, compiler_options=cpu_options(level=0))(
+        load_quality_draws(count=SEARCH_DRAWS), as_float64(study.reference), own=None
+    )
+    plain = (
+        build_problem(study, space),
+        build_theta(study, space, constants=constants, bounds=bounds),
+    )
+    sure = (
+        build_problem(drawn, space),
+        build_theta(
+            drawn, space, constants=constants, bounds=bounds, few=few, many=few
+        ),
+    )
+    kinds = {
+        "hard": (_values(plain[0], None), plain[1]),
+        "smooth": (_values(plain[0], SHARPNESS), plain[1]),
+        f"smooth, {SEARCH_DRAWS} draws": (_values(sure[0], SHARPNESS), sure[1]),
+        "gradient": (_gradients(plain[0]), plain[1]),
+    }
+    points = np.random.default_rng(0).uniform(size=(setting.designs, len(space.paths)))
+    for lanes in [n for n in COMPARED if n <= setting.designs]:
+        variants = {
+            f"{name}, {lanes} lanes": partial(
+                _run, function, points, theta=theta, size=lanes, threads=len(THREADS)
+            )
+            for name, (function, theta) in kinds.items()
+        }
+        yield from interleaved(
+            "kinds of evaluation",
+            variants,
+            amount=setting.designs,
+            rounds=setting.rounds,
+        )
+
+
+def _values(problem: Problem, sharpness: float | None) -> Any:
+    def one(point: jax.Array, theta: Theta) -> Any:
+        return values_and_constraints(problem, point, theta=theta, sharpness=sharpness)
+
+    batch = jax.vmap(one, in_axes=(0, None))
+    return jax.jit(batch, compiler_options=cpu_options())
+
+
+def _gradients(problem: Problem) -> Any:
+    def one(point: jax.Array, theta: Theta) -> Any:
+        return jax.grad(lambda x: _scalar(problem, x, theta=theta))(point)
+
+    batch = jax.vmap(one, in_axes=(0, None))
+    return jax.jit(batch, compiler_options=cpu_options())
 
 
 def _run(
@@ -328,16 +399,16 @@ def _seconds(rows: Sequence[Row]) -> list[str]:
 
 
 def _gradient_cost(rows: Sequence[Row]) -> list[str]:
-    least = {
-        what: min((r.cpu_seconds for r in rows if r.what == what), default=np.nan)
-        for what in ("values", "gradients")
-    }
-    ratio = least["gradients"] / least["values"]
-    return [
-        "",
-        f"A gradient of objective and limits takes {ratio:.1f} times the processor",
-        "time of their values, each at its best number of lanes.",
-    ]
+    spent = {r.variant: r.cpu_seconds for r in rows if r.what == "kinds of evaluation"}
+    lines = [""]
+    for lanes in COMPARED:
+        if f"gradient, {lanes} lanes" in spent:
+            ratio = spent[f"gradient, {lanes} lanes"] / spent[f"smooth, {lanes} lanes"]
+            lines.append(
+                f"A gradient of objective and limits takes {ratio:.1f} times the "
+                f"processor time of their smooth values at {lanes} lanes."
+            )
+    return lines
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -351,6 +422,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     jax.config.update("jax_enable_compilation_cache", False)
     study = load_study("joint_chat")
     rows, theta, compiled = compile_times(study)
+    rows += costs(study, setting=setting)
     rows += throughputs(study, theta, compiled=compiled, setting=setting)
     rows += searches(SEARCH_STARTS)
     options.out.mkdir(parents=True, exist_ok=True)

@@ -114,6 +114,12 @@ def spent(function: Callable[[], object]) -> float:
     return time.perf_counter() - clock
 
 
+def both(function: Callable[[], object]) -> tuple[float, float]:
+    """Seconds of wall and of processor; the latter hold under other load too."""
+    cpu = time.process_time()
+    return spent(function), time.process_time() - cpu
+
+
 def bare(worker: Worker, shards: range, *, threads: int) -> None:
     """The shards' numbers and nothing else."""
     with ThreadPoolExecutor(threads) as pool:
@@ -180,18 +186,22 @@ def long_sweep(folder: Path, setting: Setting) -> Iterator[Row]:
     worker, threads = Worker(run.job), os.cpu_count() or 1
     worker.shard(0)
     few = range(min(2 * threads, run.job.num_shards))
-    before = spent(lambda: bare(worker, few, threads=threads))
-    took = spent(lambda: complete(run, InProcess(workers=threads)))
-    after = spent(lambda: bare(worker, few, threads=threads))
-    base = len(few) * setting.shard_size / np.mean([before, after])
-    rate = setting.points / took
+    before = both(lambda: bare(worker, few, threads=threads))
+    took = both(lambda: complete(run, InProcess(workers=threads)))
+    after = both(lambda: bare(worker, few, threads=threads))
+    base, base_cpu = len(few) * setting.shard_size / np.mean([before, after], axis=0)
+    rate, rate_cpu = setting.points / np.array(took)
     size = sum(path.stat().st_size for path in (run.folder / "shards").iterdir())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     scale = 1 if sys.platform == "darwin" else 1024
     yield row("points of the sweep", [float(setting.points)], unit="1")
     yield row("bare evaluation", [float(base)], unit="1/s")
-    yield row("sweep to Parquet", [rate], unit="1/s")
-    yield row("share of the bare rate", [100.0 * rate / float(base)], unit="%")
+    yield row("sweep to Parquet", [float(rate)], unit="1/s")
+    yield row("share of the bare rate", [float(100.0 * rate / base)], unit="%")
+    yield row("bare evaluation, processor time", [float(base_cpu)], unit="1/s")
+    yield row("sweep to Parquet, processor time", [float(rate_cpu)], unit="1/s")
+    share = float(100.0 * rate_cpu / base_cpu)
+    yield row("share of the bare rate, processor time", [share], unit="%")
     yield row("peak memory", [peak * scale / MIB], unit="MiB")
     yield row("files", [size / MIB], unit="MiB")
 

@@ -27,7 +27,7 @@ from codesign.core.compiler import jitted
 from codesign.core.errors import CodesignError
 from codesign.core.quantities import Bytes, Seconds, Watts
 from codesign.core.record import Record, as_float64
-from codesign.core.solve import bisect
+from codesign.core.solve import rising_root
 from codesign.cost.residency import Memory
 from codesign.cost.step import step_cost, step_detail, table_work
 from codesign.hardware.silicon import silicon
@@ -239,7 +239,7 @@ def _cost(kernel: KernelWork, *, host: Design) -> KernelCost:
         return jnp.asarray(power / design.chip.tdp - 1.0)
 
     low = LEAST_DRIVE * design.chip.style.min_voltage
-    drive = bisect(excess, low=low, high=design.chip.voltage)
+    drive = rising_root(excess, low=low, high=design.chip.voltage)
     detail = step_detail(design, done, built=built, drive=drive)
     times, done_work = detail.times, done.traffic.work
     latency = jnp.sum(done_work.num_messages) * design.stack.collective_time

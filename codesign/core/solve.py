@@ -5,6 +5,7 @@ implicit function theorem.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +13,13 @@ import numpy as np
 from jax import Array
 
 from codesign.core.quantities import Scalar
-from codesign.core.record import Record
 
 MOST_TURNS = 120  # halving alone needs 53
 RESOLUTION = 4 * float(np.finfo(np.float64).eps)  # of the root
 HALF = 0.5
 
 
-class Bracket(Record):
+class Bracket(NamedTuple):
     """Newest point, the end across the root, the point before, and their values.
 
     ``share`` of the way from the newest point to the far one stands the next.
@@ -34,7 +34,9 @@ class Bracket(Record):
     share: Array
 
 
-def bisect(residual: Callable[[Array], Array], *, low: Scalar, high: Scalar) -> Array:
+def rising_root(
+    residual: Callable[[Array], Array], *, low: Scalar, high: Scalar
+) -> Array:
     """Largest point of [low, high] at which an increasing residual is <= 0.
 
     Inverse quadratic interpolation where three points allow it, else halves: about
@@ -47,7 +49,7 @@ def bisect(residual: Callable[[Array], Array], *, low: Scalar, high: Scalar) -> 
     Source: Chandrupatla, Advances in Engineering Software 28(3), 1997.
 
     Example:
-        >>> root = bisect(lambda x: x * x - 2.0, low=0.0, high=3.0)
+        >>> root = rising_root(lambda x: x * x - 2.0, low=0.0, high=3.0)
         >>> round(float(root), 6)
         1.414214
     """
@@ -133,4 +135,4 @@ def _closer(bracket: Bracket, *, point: Array, value: Array) -> Bracket:
     )
     margin = jnp.minimum(_margin(closer), HALF)
     share = jnp.where(is_monotone, inverse, HALF)
-    return closer.replace(share=jnp.clip(share, margin, 1 - margin))
+    return closer._replace(share=jnp.clip(share, margin, 1 - margin))

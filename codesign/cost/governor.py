@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from codesign.core.solve import bisect
+from codesign.core.solve import rising_root
 from codesign.cost.money import usable_power
 from codesign.cost.total import Prepared, cost, prepare, step_costs
 from codesign.serving.design import Design
@@ -40,7 +40,7 @@ def govern(design: Design, ready: Prepared) -> Design:
         return jnp.stack([kinds.decode.power, hottest]) / limit - 1.0
 
     ceilings = [deployment.decode_voltage, deployment.prefill_voltage]
-    decode, prefill = bisect(
+    decode, prefill = rising_root(
         excess,
         low=LOWEST_DRIVE * design.chip.style.min_voltage,
         high=jnp.minimum(design.chip.voltage, jnp.stack(ceilings)),
@@ -77,4 +77,4 @@ def _balanced_batch(design: Design) -> Array:
         return jnp.log(batch / (request.rate * served))
 
     largest = cost(with_batch(jnp.ones(()))).max_batch
-    return bisect(residual, low=SMALLEST_BATCH, high=BATCH_HEADROOM * largest)
+    return rising_root(residual, low=SMALLEST_BATCH, high=BATCH_HEADROOM * largest)

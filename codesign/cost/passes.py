@@ -22,7 +22,7 @@ from codesign.core.quantities import (
 )
 from codesign.core.record import Record
 from codesign.core.smooth import Sharpness
-from codesign.core.solve import bisect
+from codesign.core.solve import rising_root
 from codesign.cost.governor import LOWEST_DRIVE
 from codesign.cost.latency import TimeBill
 from codesign.cost.money import money_bill, server_power, usable_power
@@ -199,7 +199,7 @@ def _settled(
         whole = jax.tree.map(jnp.sum, shown)
         return seconds, joules / seconds, whole
 
-    drive = bisect(
+    drive = rising_root(
         lambda volts: jnp.asarray(at(volts)[1] / limit - 1.0),
         low=LOWEST_DRIVE * design.chip.style.min_voltage,
         high=jnp.minimum(design.chip.voltage, design.deployment.prefill_voltage),

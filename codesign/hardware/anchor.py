@@ -8,7 +8,7 @@ from jax import Array
 
 from codesign.core.compiler import jitted
 from codesign.core.quantities import JoulesPerMac, Scalar
-from codesign.core.solve import bisect
+from codesign.core.solve import rising_root
 from codesign.hardware.chip import Anchor, Chip, Published
 from codesign.hardware.silicon import (
     Silicon,
@@ -86,7 +86,7 @@ def _sustained_mac_energy(
     share = published.sustained_compute / (
         technology.arithmetic.kernel_efficiency * built.peak_compute
     )
-    drive = bisect(
+    drive = rising_root(
         lambda v: operating_point(chip, v).clock_factor - jnp.minimum(share, 1.0),
         low=0.0 * chip.voltage,
         high=chip.voltage,

@@ -21,7 +21,7 @@ from codesign.core.quantities import (
     Watts,
 )
 from codesign.core.record import Record
-from codesign.core.solve import bisect
+from codesign.core.solve import rising_root
 from codesign.hardware.anchor import GEMM_SIZE, byte_energy, zero_anchor
 from codesign.hardware.chip import Chip
 from codesign.hardware.silicon import Silicon, silicon
@@ -191,7 +191,7 @@ def gemm_power(
     Assumes: operands of an N = 8192 product cross the memory once.
     """
     share = jnp.minimum(rate / top, 1.0)
-    drive = bisect(
+    drive = rising_root(
         lambda v: operating_point(chip, v).clock_factor - share,
         low=0.0 * chip.voltage,
         high=chip.voltage,

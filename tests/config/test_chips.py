@@ -12,7 +12,7 @@ from codesign.config.technology import load_technology
 from codesign.core.errors import BoundsError, InputError, UnknownNameError
 from codesign.core.quantities import unit_of
 from codesign.core.record import field_units
-from codesign.core.solve import bisect
+from codesign.core.solve import rising_root
 from codesign.hardware.chip import Chip
 from codesign.hardware.silicon import silicon
 from codesign.hardware.voltage import operating_point
@@ -42,7 +42,7 @@ def sustained_gemm(chip: Chip, bits: int) -> float:
             + running * 3 * bits / 16 / 8192 * stream
         )
 
-    drive = bisect(lambda v: power(v) - chip.tdp, low=0.0, high=chip.voltage)
+    drive = rising_root(lambda v: power(v) - chip.tdp, low=0.0, high=chip.voltage)
     return float(rate * operating_point(chip, drive).clock_factor)
 
 
