@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -135,6 +134,11 @@ def test_objective_is_the_sum_of_both_pools_and_chips_balance(pair: Split):
 def test_a_study_without_the_section_says_so(search: Callable[..., Any], study: Study):
     with pytest.raises(InputError, match=r"has no section"):
         search(study)
+
+
+def test_two_pools_refuse_what_they_cannot_add(many: Study):
+    with pytest.raises(InputError, match=r"to minimise one of energy_per_token"):
+        split(replace(many, minimize="time_per_output_token"))
 
 
 def test_quality_is_drawn_once(many: Study):
