@@ -2,13 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from codesign.config.question import Study
+from codesign.core.compiler import jitted
 from codesign.core.errors import InputError
+from codesign.optimize.joint import Joint, gather, join_spaces, stack
+from codesign.optimize.problem import values_and_constraints
 from codesign.optimize.scenarios import Scenarios, scenarios
 from codesign.optimize.split import Split, split
 from codesign.study import robust as robust_module
@@ -37,6 +42,41 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Study:
         return load_small(folder, f"search.starts={STARTS}")
 
 
+def test_a_joint_point_costs_what_its_cases_cost(small: Small):
+    """Two services on one chip, batch and voltages of their own, hard model."""
+    lead = small.climber
+    space, columns = join_spaces(lead.space, ("a", "b"), shared=("chip.", "model."))
+    thetas = [lead.theta, small.theta(time=0.01)]
+    longer = lead.theta.design.request.replace(prompt_length=jnp.asarray(4096.0))
+    thetas[1] = thetas[1].replace(design=lead.theta.design.replace(request=longer))
+    each = [small.start(batch=64.0), small.start(batch=16.0)]
+    stacked, varied = stack(
+        [t.replace(bounds=None, low=None, high=None) for t in thetas]
+    )
+    joint = Joint(names=("a", "b"), columns=columns, judge="mean", varied=varied)
+    assert sum(varied) == 1
+    theta = stacked.replace(
+        bounds=jnp.concatenate([jnp.asarray(t.bounds) for t in thetas]),
+        low=jnp.asarray(space.low),
+        high=jnp.asarray(space.high),
+        mix=jnp.log(jnp.array([0.75, 0.25])),
+    )
+    problem = replace(lead.problem, joint=joint)
+    point = space.encode(gather(joint, each, width=len(space.paths)))
+    whole = jitted(level=0)(partial(values_and_constraints, problem, sharpness=None))
+    objective, constraints = whole(point, theta=theta)
+    parts = [
+        lead.engine.constraints(values[None], case)
+        for values, case in zip(each, thetas, strict=True)
+    ]
+    costs = np.exp([f[0] for f, _ in parts])
+    assert np.exp(objective) == pytest.approx(0.75 * costs[0] + 0.25 * costs[1])
+    assert costs[1] > costs[0]
+    expected = np.concatenate([g[0] for _, g in parts])
+    assert np.asarray(constraints) == pytest.approx(expected, abs=1e-9)
+    assert len(problem.constraint_names) == len(expected)
+
+
 @pytest.fixture(scope="module")
 def found(many: Study) -> Scenarios:
     with quick_search():
@@ -47,23 +87,27 @@ def chip(values: np.ndarray, paths: tuple[str, ...]) -> np.ndarray:
     return values[[path.startswith("chip.") for path in paths]]
 
 
+@pytest.mark.slow
 def test_all_cases_are_kept_by_one_chip(found: Scenarios, small: Small):
     assert found.feasible, found.status
     first, second = (chip(rung.values, small.paths) for rung in found.generalist)
     assert np.array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_no_specialist_is_beaten_at_its_own_case(found: Scenarios):
     assert np.diag(found.cross_regret).tolist() == [0.0, 0.0]
     assert np.min(found.cross_regret) > -SEARCHED
     assert np.min(found.regret) > -SEARCHED
 
 
+@pytest.mark.slow
 def test_the_chip_for_all_is_at_worst_the_best_specialist(found: Scenarios):
     by_chip = np.max(found.cross_regret, axis=1)
     assert np.max(found.regret) <= np.min(by_chip) + 1e-5
 
 
+@pytest.mark.slow
 def test_prices_name_the_case_and_the_status_tells_the_cost(found: Scenarios):
     binding = found.evidence.binding
     assert binding
@@ -80,6 +124,7 @@ def survivor(many: Study) -> Robust:
         return robust(many)
 
 
+@pytest.mark.slow
 def test_limits_hold_more_often_for_more_joules(survivor: Robust):
     assert survivor.feasible
     assert survivor.robust.together > survivor.nominal.together + 0.2
@@ -89,6 +134,7 @@ def test_limits_hold_more_often_for_more_joules(survivor: Robust):
     assert least > min(survivor.nominal.kept.values())
 
 
+@pytest.mark.slow
 def test_probabilities_are_shares_of_fresh_draws(survivor: Robust):
     assert survivor.robust.objective.shape == (FRESH,)
     for share in survivor.robust.kept.values():
