@@ -1,4 +1,4 @@
-"""The benchmark of the search: frozen problems, stored runs, the measures of its page."""
+"""The benchmark of the search: frozen problems, stored runs, its measures."""
 
 import hashlib
 import math
