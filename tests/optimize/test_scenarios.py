@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from codesign.config.question import Study
+from codesign.config.scenarios import Chances
 from codesign.core.compiler import jitted
 from codesign.core.errors import InputError
 from codesign.optimize.joint import Joint, gather, join_spaces, stack
@@ -75,6 +76,31 @@ def test_a_joint_point_costs_what_its_cases_cost(small: Small):
     expected = np.concatenate([g[0] for _, g in parts])
     assert np.asarray(constraints) == pytest.approx(expected, abs=1e-9)
     assert len(problem.constraint_names) == len(expected)
+
+
+def test_draws_move_the_constants_and_pair_the_baseline(small: Small):
+    """The baseline against itself has no gap and no more area, whatever is drawn."""
+    chances = Chances(over=("technology", "stack", "quality"), draws=4)
+    lead = small.climber
+    axes = robust_module._axes(lead.study, chances)
+    thetas = [
+        robust_module._paired(lead, theta, tuned=small.tuned)
+        for theta in robust_module._thetas(lead, chances, axes=axes, draws=4)
+    ]
+    tuned = robust_module._judged(lead, thetas, rungs=(small.tuned,))[0]
+    assert np.ptp(tuned.objective) > 0.01 * np.mean(tuned.objective)
+    for name in (
+        "quality.gap <= 0",
+        "chip.area <= baseline",
+        "usd_per_token <= baseline",
+    ):
+        assert tuned.kept[name] == 1.0
+    assert tuned.together <= min(tuned.kept.values())
+    laws = {float(theta.constants.laws.size_exponent[0]) for theta in thetas}
+    assert len(laws) > 1
+    place = lead.study.limits[-2]
+    assert place.text == "usd_per_token <= baseline"
+    assert len({float(theta.bounds[-2]) for theta in thetas}) == 4
 
 
 @pytest.fixture(scope="module")
