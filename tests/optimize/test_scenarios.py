@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from codesign.config.chances import Chances
 from codesign.config.question import Study
-from codesign.config.scenarios import Chances
 from codesign.core.compiler import jitted
 from codesign.core.errors import InputError
 from codesign.optimize.joint import Joint, gather, join_spaces, stack
