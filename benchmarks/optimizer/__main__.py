@@ -58,6 +58,7 @@ def play(arena: Arena, method: str, *, seed: int, budget: float) -> Cell:
         "wall": wall,
         "evaluations": ledger.evaluations,
         "history": ledger.history,
+        "values": None if ledger.values is None else ledger.values.tolist(),
         "failure": failure,
     }
 

@@ -1,6 +1,7 @@
 """Which method found what, and when? The table of all stored runs."""
 
 import math
+import os
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from benchmarks.optimizer.cells import OURS, Cell
 from benchmarks.optimizer.fronts import FRONTS, MULTIPLES, volumes
 from benchmarks.optimizer.methods import METHODS
 
+READING = Path(__file__).resolve().parent / "reading.md"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "optimizer.md"
 NEAR, CLOSE = 0.01, 0.005  # regret that counts as found, and the gate of our search
 STATED = (
@@ -38,6 +40,7 @@ def write_page(absent: Sequence[str]) -> None:
         if mine:
             lines += _problem(name, mine)
     lines += _fronts([cell for cell in found if "kind" in cell])
+    lines += ["", READING.read_text(encoding="utf-8").rstrip()]
     PAGE.write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
@@ -60,9 +63,9 @@ def _head(found: Sequence[Cell], absent: Sequence[str]) -> list[str]:
         "bound, it may improve. *Worst* is over the runs; *none legal* is a run",
         "without any design that keeps the limits, and it counts as infinite.",
         "",
-        f"Load of the two shared cores while it ran: {min(loads):.1f} to "
-        f"{max(loads):.1f}, so that wall seconds say little and processor seconds are",
-        "the budget.",
+        f"Load while it ran on {os.cpu_count()} shared cores: {min(loads):.1f} to",
+        f"{max(loads):.1f}. So wall seconds say little, and processor seconds are the",
+        "budget.",
     ]
     if absent:
         lines += ["", f"Not installed, and left out: {', '.join(absent)}."]

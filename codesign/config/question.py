@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from codesign.config.chances import Chances, Handoff
 from codesign.config.limits import Limit
 from codesign.config.recipe import (
     Recipe,
@@ -11,7 +12,6 @@ from codesign.config.recipe import (
     read_reference,
     reference_recipe,
 )
-from codesign.config.scenarios import Cases, Chances, Handoff
 from codesign.config.sweep import Plan
 from codesign.config.terms import VOCABULARY
 from codesign.config.variables import Variable
@@ -21,6 +21,7 @@ from codesign.outcome.terms import Terms
 from codesign.serving.design import Design
 
 OBJECTIVE = "energy_per_token_server"
+SHARED = ("chip", "system")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,22 @@ class Search:
 
     starts: int = 256
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Workloads or models that one design serves.
+
+    ``shared`` names the groups of variables that are one for all cases. ``judge``
+    says what is minimised: the ``mean`` of the objective under the weights, or the
+    ``worst`` ratio to the specialist of a case.
+    """
+
+    names: tuple[str, ...]
+    studies: tuple["Study", ...]
+    weights: tuple[float, ...]
+    judge: str = "worst"
+    shared: tuple[str, ...] = SHARED
 
 
 @dataclass(frozen=True)

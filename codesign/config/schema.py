@@ -8,6 +8,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from codesign.config.catalogue import list_presets
+from codesign.config.chances import (
+    FEWEST_DRAWS,
+    GROUPS,
+    HANDOFF_UNITS,
+    MEAN,
+    ROBUST_KEYS,
+    SPLIT_KEYS,
+)
 from codesign.config.chips import (
     CHIP_KEYS,
     KIND_FILES,
@@ -20,16 +28,7 @@ from codesign.config.models import DOCUMENT_KEYS, optional_fields
 from codesign.config.recipe import KEYS as RECIPE_KEYS
 from codesign.config.records import ENTRY_KEYS, STATUSES, record_fields
 from codesign.config.resolved import REQUEST_KEYS
-from codesign.config.scenarios import (
-    FEWEST_DRAWS,
-    GROUPS,
-    HANDOFF_UNITS,
-    JUDGES,
-    MEAN,
-    ROBUST_KEYS,
-    SCENARIO_KEYS,
-    SPLIT_KEYS,
-)
+from codesign.config.scenarios import JUDGES, SCENARIO_KEYS
 from codesign.config.stacks import OPTIONAL_VALUES, STACK_KEYS
 from codesign.config.study_reader import BASELINE_KEYS, STUDY_KEYS, groups
 from codesign.config.sweep import EXECUTORS, METHODS, RANGE_KEYS, SWEEP_KEYS, swept_unit

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from codesign.config.chances import read_chances, read_handoff
 from codesign.config.couplings import NAMES, check_couplings
 from codesign.config.design import PLACES, Draft, locate
 from codesign.config.die import check_reticle
@@ -17,13 +18,7 @@ from codesign.config.limits import read_limit, read_objective
 from codesign.config.overrides import nearest_paths
 from codesign.config.question import OBJECTIVE, Search, Study
 from codesign.config.resolved import REQUEST_KEYS, resolved_content
-from codesign.config.scenarios import (
-    SECTIONS,
-    located,
-    read_cases,
-    read_chances,
-    read_handoff,
-)
+from codesign.config.scenarios import SECTIONS, located, read_cases
 from codesign.config.sweep import Plan, read_plan
 from codesign.config.terms import check_paid, read_terms
 from codesign.config.variables import read_variables

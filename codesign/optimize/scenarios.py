@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from codesign.config.limits import metric_units
-from codesign.config.scenarios import Cases
+from codesign.config.question import Cases
 from codesign.config.study import Study
 from codesign.core.errors import InputError
 from codesign.core.show import html_table, quantity_text, text_table

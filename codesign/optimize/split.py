@@ -37,13 +37,14 @@ from codesign.optimize.scenarios import Solved, search_joint
 from codesign.optimize.search import Search
 from codesign.optimize.space import Floats, place
 from codesign.outcome.handoff import Handoff, handoff_bytes, with_handoff
+from codesign.outcome.service import Service
 from codesign.serving.design import Design
 
 NAMES = ("prefill", "decode")
 SHARED = ("model.",)  # both pools run one model
-ADDED = ("energy_per_token", "energy_per_byte", "usd_per", "carbon_per_token")
-WHOLE = ("energy_per_request", "energy_per_answer", "usd_per_answer", "request_latency")
-DECODED = ("time_per_output_token", "inter_token_latency", "time_per_byte")
+ADDED = ("energy_per_token", "usd_per_token", "carbon_per_token")
+WHOLE = ("energy_per_request", "request_latency")
+DECODED = ("time_per_output_token", "inter_token_latency")
 
 
 @dataclass(frozen=True)
@@ -153,16 +154,13 @@ def split(study: Study, *, progress: Progress = silent) -> Split:
     prefixes included, are handed over whole; answers of one length for one study.
 
     Raises:
-        InputError: the study has no section ``split``, or an open-loop rate.
+        InputError: the study has no section ``split``, or asks what two pools do not
+            have, such as an open-loop rate.
     """
     clock = time.perf_counter()
     if study.handoff is None:
         raise InputError(f"{study.name}: has no section split; add the link to it.")
-    if float(study.baseline.request.rate) > 0 or study.terms.answers:
-        raise InputError(
-            f"{study.name}: split needs a batch in place of a rate, and answers as "
-            "long as asked."
-        )
+    _check(study)
     climber = Climber(study, progress)
     tuned = climber.tune(climber.as_given())
     mask = climber.space.select(EVERYTHING)
@@ -185,6 +183,22 @@ def split(study: Study, *, progress: Progress = silent) -> Split:
     return _report(climber, solved, rungs=(tuned, alone), same=same, clock=clock)
 
 
+def _check(study: Study) -> None:
+    """Refuse what two pools do not have."""
+    faults = {
+        "a batch in place of a rate": float(study.baseline.request.rate) > 0,
+        "answers as long as asked": study.terms.answers,
+        "a fixed vocabulary": study.terms.text,
+        f"to minimise one of {', '.join(ADDED)}": not study.minimize.startswith(ADDED),
+        "limits on metrics of Cost and quality alone": any(
+            limit.metric in Service.__dataclass_fields__ for limit in study.limits
+        ),
+    }
+    wanted = [text for text, broken in faults.items() if broken]
+    if wanted:
+        raise InputError(f"{study.name}: split needs {'; '.join(wanted)}.")
+
+
 def _way(limit: Limit) -> int:
     """About which pools a limit is."""
     name = limit.metric
@@ -192,9 +206,10 @@ def _way(limit: Limit) -> int:
         return FIRST
     if name in DECODED or name.startswith("quality."):
         return LAST
-    if name in WHOLE:
+    if limit.sense == "<=" and name in WHOLE:
         return TOTAL
-    return SUM if name.startswith(ADDED) else BOTH
+    added = limit.sense == "<=" and name.startswith(ADDED)
+    return SUM if added else BOTH
 
 
 def _theta(climber: Climber, study: Study, *, name: str) -> Theta:

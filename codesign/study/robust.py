@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from codesign.config.chances import Chances
 from codesign.config.limits import metric_units
 from codesign.config.quality import load_quality_draws
-from codesign.config.scenarios import Chances
 from codesign.config.study import Study
 from codesign.config.sweep import Axis, Plan
 from codesign.core.errors import InputError

@@ -2,13 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from codesign.config.chances import Chances
 from codesign.config.question import Study
+from codesign.core.compiler import jitted
 from codesign.core.errors import InputError
+from codesign.optimize.joint import Joint, gather, join_spaces, stack
+from codesign.optimize.problem import values_and_constraints
 from codesign.optimize.scenarios import Scenarios, scenarios
 from codesign.optimize.split import Split, split
 from codesign.study import robust as robust_module
@@ -37,6 +43,66 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Study:
         return load_small(folder, f"search.starts={STARTS}")
 
 
+def test_a_joint_point_costs_what_its_cases_cost(small: Small):
+    """Two services on one chip, batch and voltages of their own, hard model."""
+    lead = small.climber
+    space, columns = join_spaces(lead.space, ("a", "b"), shared=("chip.", "model."))
+    thetas = [lead.theta, small.theta(time=0.01)]
+    longer = lead.theta.design.request.replace(prompt_length=jnp.asarray(4096.0))
+    thetas[1] = thetas[1].replace(design=lead.theta.design.replace(request=longer))
+    each = [small.start(batch=64.0), small.start(batch=16.0)]
+    stacked, varied = stack(
+        [t.replace(bounds=None, low=None, high=None) for t in thetas]
+    )
+    joint = Joint(names=("a", "b"), columns=columns, judge="mean", varied=varied)
+    assert sum(varied) == 1
+    theta = stacked.replace(
+        bounds=jnp.concatenate([jnp.asarray(t.bounds) for t in thetas]),
+        low=jnp.asarray(space.low),
+        high=jnp.asarray(space.high),
+        mix=jnp.log(jnp.array([0.75, 0.25])),
+    )
+    problem = replace(lead.problem, joint=joint)
+    point = space.encode(gather(joint, each, width=len(space.paths)))
+    whole = jitted(level=0)(partial(values_and_constraints, problem, sharpness=None))
+    objective, constraints = whole(point, theta=theta)
+    parts = [
+        lead.engine.constraints(values[None], case)
+        for values, case in zip(each, thetas, strict=True)
+    ]
+    costs = np.exp([f[0] for f, _ in parts])
+    assert np.exp(objective) == pytest.approx(0.75 * costs[0] + 0.25 * costs[1])
+    assert costs[1] > costs[0]
+    expected = np.concatenate([g[0] for _, g in parts])
+    assert np.asarray(constraints) == pytest.approx(expected, abs=1e-9)
+    assert len(problem.constraint_names) == len(expected)
+
+
+def test_draws_move_the_constants_and_pair_the_baseline(small: Small):
+    """The baseline against itself has no gap and no more area, whatever is drawn."""
+    chances = Chances(over=("technology", "stack", "quality"), draws=4)
+    lead = small.climber
+    axes = robust_module._axes(lead.study, chances)
+    thetas = [
+        robust_module._paired(lead, theta, tuned=small.tuned)
+        for theta in robust_module._thetas(lead, chances, axes=axes, draws=4)
+    ]
+    tuned = robust_module._judged(lead, thetas, rungs=(small.tuned,))[0]
+    assert np.ptp(tuned.objective) > 0.01 * np.mean(tuned.objective)
+    for name in (
+        "quality.gap <= 0",
+        "chip.area <= baseline",
+        "usd_per_token <= baseline",
+    ):
+        assert tuned.kept[name] == 1.0
+    assert tuned.together <= min(tuned.kept.values())
+    laws = {float(theta.constants.laws.size_exponent[0]) for theta in thetas}
+    assert len(laws) > 1
+    place = lead.study.limits[-2]
+    assert place.text == "usd_per_token <= baseline"
+    assert len({float(theta.bounds[-2]) for theta in thetas}) == 4
+
+
 @pytest.fixture(scope="module")
 def found(many: Study) -> Scenarios:
     with quick_search():
@@ -47,23 +113,27 @@ def chip(values: np.ndarray, paths: tuple[str, ...]) -> np.ndarray:
     return values[[path.startswith("chip.") for path in paths]]
 
 
+@pytest.mark.slow
 def test_all_cases_are_kept_by_one_chip(found: Scenarios, small: Small):
     assert found.feasible, found.status
     first, second = (chip(rung.values, small.paths) for rung in found.generalist)
     assert np.array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_no_specialist_is_beaten_at_its_own_case(found: Scenarios):
     assert np.diag(found.cross_regret).tolist() == [0.0, 0.0]
     assert np.min(found.cross_regret) > -SEARCHED
     assert np.min(found.regret) > -SEARCHED
 
 
+@pytest.mark.slow
 def test_the_chip_for_all_is_at_worst_the_best_specialist(found: Scenarios):
     by_chip = np.max(found.cross_regret, axis=1)
     assert np.max(found.regret) <= np.min(by_chip) + 1e-5
 
 
+@pytest.mark.slow
 def test_prices_name_the_case_and_the_status_tells_the_cost(found: Scenarios):
     binding = found.evidence.binding
     assert binding
@@ -80,6 +150,7 @@ def survivor(many: Study) -> Robust:
         return robust(many)
 
 
+@pytest.mark.slow
 def test_limits_hold_more_often_for_more_joules(survivor: Robust):
     assert survivor.feasible
     assert survivor.robust.together > survivor.nominal.together + 0.2
@@ -89,6 +160,7 @@ def test_limits_hold_more_often_for_more_joules(survivor: Robust):
     assert least > min(survivor.nominal.kept.values())
 
 
+@pytest.mark.slow
 def test_probabilities_are_shares_of_fresh_draws(survivor: Robust):
     assert survivor.robust.objective.shape == (FRESH,)
     for share in survivor.robust.kept.values():
@@ -134,6 +206,11 @@ def test_objective_is_the_sum_of_both_pools_and_chips_balance(pair: Split):
 def test_a_study_without_the_section_says_so(search: Callable[..., Any], study: Study):
     with pytest.raises(InputError, match=r"has no section"):
         search(study)
+
+
+def test_two_pools_refuse_what_they_cannot_add(many: Study):
+    with pytest.raises(InputError, match=r"to minimise one of energy_per_token"):
+        split(replace(many, minimize="time_per_output_token"))
 
 
 def test_quality_is_drawn_once(many: Study):
