@@ -19,7 +19,7 @@ from codesign.optimize.interior import Optima
 from codesign.optimize.ladder import EVERYTHING, Climber, silent
 from codesign.optimize.problem import Theta
 from codesign.optimize.result import Result
-from codesign.optimize.space import GOVERNOR, Floats
+from codesign.optimize.space import Floats
 
 STEP = 3e-6  # of the unit box, of central differences of exact gradients
 FLAT = 1e-7  # curvature over the largest one, below which a direction is free
@@ -33,7 +33,8 @@ class DesignSensitivity:
     """d ln variable / d ln constant of the relaxed optimum, by constant.
 
     ``limits`` are the same for the limits that bind, by their texts; where quality
-    is limited, per unit of it. Variables at a bound do not move.
+    is limited, per unit of it. Variables at a bound do not move; the ceilings of
+    the governor's voltages are variables too.
     ``undetermined`` ones may take any value nearby at no loss, so that their
     slopes mean nothing and are left out. ``is_minimum`` tells whether the
     curvature along all that the limits leave free is positive.
@@ -147,7 +148,7 @@ def implicit_slopes(
         return {
             path: float(slope)
             for path, slope, free in zip(paths, column, loose, strict=True)
-            if abs(slope) > SMALL and not free and path not in GOVERNOR
+            if abs(slope) > SMALL and not free
         }
 
     by_constant = {
@@ -160,7 +161,7 @@ def implicit_slopes(
         for place, index in enumerate(held)
     }
     return DesignSensitivity(
-        variables=tuple(path for path in paths if path not in GOVERNOR),
+        variables=tuple(paths),
         slopes=by_constant,
         limits=by_limit,
         undetermined=tuple(p for p, free in zip(paths, loose, strict=True) if free),
@@ -195,7 +196,8 @@ class _System:
         force = self._pull(self.point, self.weights)[0]
         room = np.minimum(self.point, 1 - self.point)
         self.inner = np.flatnonzero(free & (room > np.abs(force)))
-        self.active = np.flatnonzero(prices > -np.asarray(lane.constraints))
+        slack = np.maximum(-np.asarray(lane.constraints), SMALL)
+        self.active = np.flatnonzero(prices > slack)
 
     def _pull(self, point: Floats, weights: Floats) -> tuple[Floats, dict[str, float]]:
         """Gradient of a weighted sum in the variables and in ln of every constant."""

@@ -165,3 +165,52 @@ def test_interrupted_search_leaves_no_folder(
     assert running.returncode == 4, errors
     assert "Interrupted" in errors
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_finished_run_is_not_resumed(searched: Searched):
+    done = invoke("optimize", searched.study, "--resume", searched.folder)
+    assert done.exit_code == 2
+    assert "is finished" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_a_stopped_search_goes_on_to_the_same_answer(
+    searched: Searched, tmp_path: Path
+):
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "codesign", "optimize", str(searched.study)]
+    with subprocess.Popen(
+        [*command, "--seed", "1", "--out", str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout is not None
+        while "integers" not in running.stdout.readline():
+            pass
+        running.send_signal(signal.SIGTERM)
+        _, errors = running.communicate(timeout=300)
+    assert running.returncode == 4, errors
+    assert f"--resume {folder}" in errors
+    assert [path.name for path in folder.iterdir()] == ["stages"]
+    done = invoke("optimize", searched.study, "--seed", 1, "--resume", folder)
+    assert done.exit_code == 0, done.output
+    assert {path.name for path in folder.iterdir()} == FILES
+    again = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    for ours, theirs in zip(
+        again["rungs"], searched.data("result.json")["rungs"], strict=True
+    ):
+        assert ours["values"] == theirs["values"]
+        assert ours["objective"] == theirs["objective"]
+
+
+@pytest.mark.slow
+def test_how_the_best_design_of_a_run_moves(searched: Searched):
+    found = answer("sensitivity", "--run", searched.folder)
+    assert found["is_minimum"]
+    assert found["residual"] < 1e-6
+    assert any(path.startswith("technology.") for path in found["slopes"])
+    done = invoke("sensitivity", "--run", searched.folder, "--top", 5)
+    assert done.exit_code == 0, done.output
+    assert "how the best design moves" in done.stdout
