@@ -40,14 +40,7 @@ CLAIMS = {
     24: "Falling inference cost strands capital.",
     25: "Better kernels beat waiting for the next GPU.",
 }
-SURPRISES = {
-    7: "At equal quality the best weights have more than four bits: what rounding "
-    "loses has to be bought back with layers.",
-    14: "Splitting prefill and decode over two designs of one memory saves next to "
-    "nothing: multipliers are a small part of what a chip in its server costs.",
-    19: "An analog chip that multiplies for less loses end to end, because all its "
-    "cells wait while one layer works.",
-}
+SURPRISING = (1, 14, 19)
 
 
 def found() -> dict[int, tuple[str, dict[str, object]]]:
@@ -88,9 +81,9 @@ def page() -> str:
         Bands are 5 to 95 %; measured data stand beside them where they are public.""",
         "## What surprised most",
         *(
-            f"- **Claim {number}.** {text} {gist_of(known[number][1])}"
-            for number, text in SURPRISES.items()
-            if number in known
+            f"- **Claim {number}.** {known[number][1]['surprise']}"
+            for number in SURPRISING
+            if known.get(number, ("", {}))[1].get("surprise")
         ),
         "## Gallery",
         "| claim | verdict | what was found | |",
@@ -107,13 +100,6 @@ def page() -> str:
 
 def row(number: int, known: dict[int, tuple[str, dict[str, object]]]) -> str:
     """One claim of the gallery."""
-    if number not in known:
-        folder = "01_joint_design"
-        note = "constants and quality are not calibrated; the page shows the mechanics"
-        return (
-            f"| {number}. {CLAIMS[number]} | none yet | [{note}]({folder}/README.md) "
-            f"| ![ladder]({folder}/ladder.svg) |"
-        )
     folder, entry = known[number]
     gist = gist_of(entry)
     picture = f"![{folder}]({folder}/thumbnail.svg)"

@@ -7,16 +7,26 @@ Study beside this file -> README.md, figures and numbers.json beside this file.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from experiments.common import figure as fig
-from experiments.common.draws import Case, at, build_case, case_of, elasticity
+from experiments.common.draws import (
+    SOFTWARE,
+    Case,
+    at,
+    build_case,
+    case_of,
+    elasticity,
+    on_stack,
+)
 from experiments.common.page import (
     Run,
     band,
+    clause,
     elasticity_table,
     interval,
     log,
@@ -27,6 +37,7 @@ from experiments.common.page import (
 from experiments.common.pool import Pool, Workload, build_pool, price_chips
 from experiments.common.verdict import part
 
+DEARER = 1.2  # dollars over the own chip's that count as dearer
 COMMAND = "python experiments/10_workloads_apart/run.py"
 USD, JOULE = "usd_per_token", "energy_per_token_server"
 VIDEO = str(Path(__file__).resolve().parent / "video-dit.yaml")
@@ -93,11 +104,55 @@ def write(run: Run) -> None:
     found = {
         metric: matrix(pool, metric, draws=run.draws // 2) for metric in (USD, JOULE)
     }
+    log.info("software")
+    software = {
+        title: by_software(pool, found[USD], stack=stack, draws=run.draws // 4)
+        for title, stack in SOFTWARE.items()
+    }
     pairs = {metric: pair_gains(pool, metric) for metric in (USD, JOULE)}
     run.add("# 10 Do workloads want chips of their own?")
     claims(run, pool, found=found, pairs=pairs)
     draw(run, regret=found[USD]["regret"], pairs=pairs)
     page(run, pool, found=found, pairs=pairs)
+    software_table(run, software)
+    closing(run)
+
+
+def by_software(
+    pool: Pool, chosen: dict[str, Any], *, stack: str | None, draws: int
+) -> dict[str, np.ndarray]:
+    """Dollars over the own chip's of the same chips under a software.
+
+    Training and video are left out: what is known of software is of serving.
+    """
+    places = [DECODE, PREFILL, HYBRID, SPARSE]
+    chips = [chosen["chips"][i] for i in (*places, len(pool.workloads))]
+    tasks = [pool.workloads[i] for i in places]
+    tasks = [replace(task, case=on_stack(task.case, stack)) for task in tasks]
+    costs = np.stack([price_chips(chips, t, draws=draws)[USD] for t in tasks], axis=1)
+    regret = costs / np.stack([costs[i, i] for i in range(len(places))])[None]
+    serving = np.exp(np.log(regret[-1]).mean(axis=0))
+    both = [RATIOS[:, None] * row[1] + row[0] for row in costs]
+    one, pair = np.min(both, axis=0), RATIOS[:, None] * costs[1, 1] + costs[0, 0]
+    return {
+        "decode on prefill's chip": regret[1, 0],
+        "prefill on decode's chip": regret[0, 1],
+        "experts on dense decode's chip": regret[0, 3],
+        "all-rounder, mean of the four": serving,
+        "saved by a pair against the best of these chips [%]": 100
+        * (1 - pair / one).max(axis=0),
+    }
+
+
+def software_table(run: Run, found: dict[str, dict[str, np.ndarray]]) -> None:
+    """Regrets by software."""
+    names = list(next(iter(found.values())))
+    rows = [[name, *(band(each[name]) for each in found.values())] for name in names]
+    run.add(
+        """Dollars over those of the own chip by software; the chips are those of least
+        dollars with perfect software, as on the rest of the page:""",
+        *table(["", *found], rows),
+    )
 
 
 def matrix(pool: Pool, metric: str, *, draws: int) -> dict[str, Any]:
@@ -138,6 +193,11 @@ def claims(
     usd, joule = found[USD]["regret"], found[JOULE]["regret"]
     flops = [balance_of(pool, chip) for chip in found[USD]["chips"]]
     gains = {metric: 100 * pairs[metric]["gain"] for metric in pairs}
+    flat = clause(
+        np.max([usd[DECODE, WORLD], usd[WORLD, DECODE]], axis=0) < DEARER,
+        " The optimum is flat: multipliers are a small part of the price of a chip in "
+        "its server.",
+    )
     run.claim(
         13,
         "World models need far more FLOP per byte, so their chips diverge from LLM "
@@ -146,9 +206,9 @@ def claims(
             part("the world model's best chip has twice the FLOP per byte of decode's",
                  [flops[WORLD] > 2 * flops[DECODE]]),
             part("a video on decode's chip costs over 20 % more dollars",
-                 usd[DECODE, WORLD] > 1.2),
+                 usd[DECODE, WORLD] > DEARER),
             part("decode on the world model's chip costs over 20 % more dollars",
-                 usd[WORLD, DECODE] > 1.2),
+                 usd[WORLD, DECODE] > DEARER),
             part("a video on prefill's chip costs over 10 % more dollars",
                  usd[PREFILL, WORLD] > 1.1),
         ],
@@ -158,8 +218,7 @@ def claims(
         times
         its own chip's dollars and {band(joule[DECODE, WORLD])} times the joules, decode
         on video's {band(usd[WORLD, DECODE])} and {band(joule[WORLD, DECODE])}; video on
-        prefill's chip {band(usd[PREFILL, WORLD])}. The optimum is flat: multipliers are
-        a small part of the price of a chip in its server.""",
+        prefill's chip {band(usd[PREFILL, WORLD])}.{flat}""",
     )  # fmt: skip
     run.claim(
         14,
@@ -179,6 +238,10 @@ def claims(
         output
         token. Demand for both has to keep its ratio: one chip can change sides, a pair
         cannot.""",
+        surprise=f"""Splitting prefill and decode over two designs of one memory saves
+        at most {two(gains[USD].max())} % of the dollars and {two(gains[JOULE].max())} %
+        of the joules at any mix from {two(RATIOS[0])} to {two(RATIOS[-1])} prompt
+        tokens per output token.""",
     )  # fmt: skip
     count = len(pool.workloads)
     flexible = usd[count]
@@ -295,13 +358,19 @@ def page(run: Run, pool: Pool, *, found: dict[str, Any], pairs: dict[str, Any]) 
         for i, r in enumerate(RATIOS)
     ]
     head = ["prompt per output token", "dollars saved [%]", "joules saved [%]"]
-    base = case_of(run.study)
     run.add(
         *table(head, rows),
         f"""{len(pool.chips)} chips were priced on every workload, each at the best of
         its batches and with the voltage that its power allows; illegal ones (reticle,
         shoreline, power density, memory) are out. The draws re-price the chosen chips;
         the choice itself is that of the central constants.""",
+    )
+
+
+def closing(run: Run) -> None:
+    """What matters most and what would change the verdicts."""
+    base = case_of(run.study)
+    run.add(
         "## What matters most",
         *elasticity_table(
             [
