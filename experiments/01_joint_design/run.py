@@ -16,7 +16,6 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 
 import numpy as np
-from matplotlib.axes import Axes
 
 import codesign as cd
 from codesign.config.study import Study
@@ -47,6 +46,7 @@ from experiments.common.ladder import (
     Ladder,
     Step,
     climb,
+    climb_again,
     store,
     stored,
 )
@@ -72,7 +72,7 @@ MARKETS = {
 JOULE, USD = "energy_per_token_server", "usd_per_token"
 OBJECTIVES = {JOULE: ("joules", "J/token", 1.0), USD: ("dollars", "USD/Mtoken", 1e6)}
 """Word, unit and scale of what is minimised."""
-DRAWS = {JOULE: Draws(24, 12), USD: Draws(12, 0)}
+DRAWS = {JOULE: Draws(16, 8), USD: Draws(8, 0)}
 SMALL_DRAWS, SMALL_STARTS = Draws(2, 0), 16
 SMALL = ((engine, "GROUP", SMALL_STARTS), (search, "POLISH_TRIALS", 16))
 KINDS = {
@@ -111,10 +111,15 @@ def ladders(run: Run, keys: Sequence[Key], *, again: Sequence[Key]) -> Found:
         known = None if run.small or key in again else stored(path, study)
         if known is None:
             log.info("== %s, %s", *key)
-            known = climb(study, draws=SMALL_DRAWS if run.small else DRAWS[key[1]])
+            known = climb(study)
             store(known, path)
         else:
             run.kept_seconds += known.seconds
+        if not known.again:
+            log.info("== %s, %s, draws", *key)
+            draws = SMALL_DRAWS if run.small else DRAWS[key[1]]
+            known = climb_again(study, known, draws=draws)
+            store(known, path)
         found[key] = known
     return found
 
@@ -296,13 +301,7 @@ def draw_gains(run: Run, found: Found) -> None:
             )
             if axes is not np.atleast_1d(made)[0]:
                 axes.set_yticklabels([])
-        outside_legend(np.atleast_1d(made)[0])
-
-
-def outside_legend(axes: Axes) -> None:
-    """The legend of one panel above all of them."""
-    entries = axes.get_legend_handles_labels()
-    axes.get_figure(root=True).legend(*entries, loc="outside upper center", ncols=4)
+        fig.legend_above(np.atleast_1d(made)[0], columns=4)
 
 
 def draw_waterfall(run: Run, found: Found, *, minimize: str) -> None:
@@ -393,7 +392,7 @@ def draw_robust(run: Run, found: Found) -> None:
             axes.set(xlabel=f"{OBJECTIVES[minimize][0]} saved [%]", title=title)
             axes.axvline(0, color=fig.GREY, lw=1)
         panels[1].set_yticklabels([])
-        outside_legend(panels[0])
+        fig.legend_above(panels[0], columns=4)
     run.add(
         "![What joint design gains beyond either half, by kind of draw](robust.svg)"
     )

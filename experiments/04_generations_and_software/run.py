@@ -357,7 +357,7 @@ def claim_gaps(
 
 def draw_gaps(run: Run, gaps: dict[str, Any]) -> None:
     """Time saved by closing each gap, per chip."""
-    with fig.figure(run, "gaps", columns=2, size=(9.4, 4.0)) as both:
+    with fig.figure(run, "gaps", columns=2, size=(8.2, 4.4)) as both:
         for axes, (chip, found) in zip(both, gaps.items(), strict=True):
             fig.bars(
                 axes,

@@ -163,7 +163,7 @@ def write(run: Run) -> None:
 
 def draw(run: Run, widths: Sequence[float], *, joules: dict[Any, Any]) -> None:
     """Joules at equal quality over the width."""
-    with fig.figure(run, "bits", columns=2, size=(9.4, 4.3)) as both:
+    with fig.figure(run, "bits", columns=2, size=(8.2, 4.4)) as both:
         colors = (fig.BLUE, fig.ORANGE, fig.GREEN)
         for axes, chip in zip(both, CHIPS, strict=True):
             for color, name in zip(colors, OPERANDS, strict=True):
@@ -185,7 +185,7 @@ def draw(run: Run, widths: Sequence[float], *, joules: dict[Any, Any]) -> None:
                 ylim=(0, 2),
                 xticks=[2, 4, 6, 8, 16],
             )
-        both[0].legend(fontsize=10)
+        fig.legend_above(both[0], columns=3)
 
 
 def best_width(found: dict[float, np.ndarray]) -> np.ndarray:

@@ -127,7 +127,7 @@ def relative(values: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 def draw(run: Run, sizes: np.ndarray, *, found: dict[str, Any]) -> None:
     """Useful work per time over the hidden size, prefill and decode."""
-    with fig.figure(run, "tiles", columns=2, size=(9.4, 4.2)) as both:
+    with fig.figure(run, "tiles", columns=2, size=(8.2, 4.4)) as both:
         for axes, phase in zip(both, ("prefill", "decode"), strict=True):
             for chip, (_, color) in CHIPS.items():
                 fig.line(
@@ -146,7 +146,7 @@ def draw(run: Run, sizes: np.ndarray, *, found: dict[str, Any]) -> None:
                 title=phase,
                 ylim=(90, 104),
             )
-        both[0].legend(fontsize=10, loc="lower right")
+        fig.legend_above(both[0], columns=4)
 
 
 def page(run: Run, sizes: np.ndarray, *, got: dict[str, Any]) -> None:

@@ -294,7 +294,7 @@ def exchanged(
 def draw(run: Run, batches: Sequence[float], *, cells: dict[str, Any]) -> None:
     """Joules per token over batch, experts against dense at equal quality."""
     colors = (fig.RED, fig.BLUE, fig.ORANGE)
-    with fig.figure(run, "experts", columns=2, size=(9.4, 4.2)) as (left, right):
+    with fig.figure(run, "experts", columns=2, size=(8.2, 4.4)) as (left, right):
         for color, (name, (cases, costs)) in zip(colors, cells.items(), strict=True):
             values = list(column(costs, "energy_per_token"))
             fig.line(left, batches, y=values, label=name, color=color, marker="o")
@@ -311,7 +311,7 @@ def draw(run: Run, batches: Sequence[float], *, cells: dict[str, Any]) -> None:
             ylabel="weights read, of HBM bandwidth [%]",
             ylim=(0, 100),
         )
-        left.legend(fontsize=10)
+        fig.legend_above(left, columns=3)
 
 
 def page(run: Run, got: dict[str, Any]) -> None:

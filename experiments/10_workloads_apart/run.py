@@ -46,7 +46,7 @@ FASTEST = 0.05  # s per token that a reader waits at most
 TRAINING_LENGTH = 4096.0
 LONG = 32768.0  # tokens of context of the hybrid
 DECODE, PREFILL, TRAIN, WORLD, HYBRID, SPARSE = range(6)
-STACK = "ideal"
+PERFECT = "ideal"
 """Software that every chip and workload shares: constants fitted to serving on GPUs
 say nothing of training and video."""
 RATIOS = np.geomspace(0.25, 64, 9)  # prompt over output tokens
@@ -58,7 +58,7 @@ def serving(run: Run, model: str) -> Case:
     return build_case(
         model,
         chip=str(given["chip"]),
-        stack=STACK,
+        stack=PERFECT,
         num_chips=float(given["num_chips"]),
         tensor_parallel=float(given["tensor_parallel"]),
         model=model,
@@ -109,7 +109,7 @@ def write(run: Run) -> None:
         title: by_software(pool, found[USD], stack=stack, draws=run.draws // 4)
         for title, stack in SOFTWARE.items()
     }
-    pairs = {metric: pair_gains(pool, metric) for metric in (USD, JOULE)}
+    pairs = pair_gains(pool, draws=run.draws // 2)
     run.add("# 10 Do workloads want chips of their own?")
     claims(run, pool, found=found, pairs=pairs)
     draw(run, regret=found[USD]["regret"], pairs=pairs)
@@ -132,15 +132,13 @@ def by_software(
     costs = np.stack([price_chips(chips, t, draws=draws)[USD] for t in tasks], axis=1)
     regret = costs / np.stack([costs[i, i] for i in range(len(places))])[None]
     serving = np.exp(np.log(regret[-1]).mean(axis=0))
-    both = [RATIOS[:, None] * row[1] + row[0] for row in costs]
-    one, pair = np.min(both, axis=0), RATIOS[:, None] * costs[1, 1] + costs[0, 0]
+    pairs = pair_gains(pool, draws=draws, stack=stack)
     return {
         "decode on prefill's chip": regret[1, 0],
         "prefill on decode's chip": regret[0, 1],
         "experts on dense decode's chip": regret[0, 3],
         "all-rounder, mean of the four": serving,
-        "saved by a pair against the best of these chips [%]": 100
-        * (1 - pair / one).max(axis=0),
+        "saved by a pair of chips at its best mix [%]": pairs[USD].max(axis=0),
     }
 
 
@@ -172,27 +170,43 @@ def matrix(pool: Pool, metric: str, *, draws: int) -> dict[str, Any]:
     }
 
 
-def pair_gains(pool: Pool, metric: str) -> dict[str, Any]:
-    """What a chip for each phase saves per request against one for both."""
-    costs = pool.costs[metric]
-    prefill, decode = costs[:, PREFILL], costs[:, DECODE]
-    least = prefill.min(), decode.min()
-    gains, places = [], []
-    for ratio in RATIOS:
-        both = ratio * prefill + decode
-        one = int(np.argmin(both))
-        gains.append(1 - (ratio * least[0] + least[1]) / both[one])
-        places.append(one)
-    return {"gain": np.array(gains), "one": places}
+def pair_gains(
+    pool: Pool, *, draws: int, stack: str | None = PERFECT
+) -> dict[str, np.ndarray]:
+    """Percent that a chip for each phase saves against one for both: mixes x draws.
+
+    Chips are those that are best for a phase or a mix at the central constants; of
+    them each draw takes its best.
+    """
+    chosen: set[int] = set()
+    for costs in pool.costs.values():
+        prefill, decode = costs[:, PREFILL], costs[:, DECODE]
+        chosen |= {int(np.argmin(prefill)), int(np.argmin(decode))}
+        chosen |= {int(np.argmin(ratio * prefill + decode)) for ratio in RATIOS}
+    chips = [pool.chips[i] for i in sorted(chosen)]
+    prefill, decode = (
+        price_chips(chips, replace(task, case=on_stack(task.case, stack)), draws=draws)
+        for task in (pool.workloads[PREFILL], pool.workloads[DECODE])
+    )
+    found = {}
+    for metric in (USD, JOULE):
+        ratio = RATIOS[:, None, None]
+        one = np.min(ratio * prefill[metric] + decode[metric], axis=1)
+        pair = RATIOS[:, None] * prefill[metric].min(axis=0)
+        found[metric] = 100 * (1 - (pair + decode[metric].min(axis=0)) / one)
+    return found
 
 
 def claims(
-    run: Run, pool: Pool, *, found: dict[str, Any], pairs: dict[str, Any]
+    run: Run, pool: Pool, *, found: dict[str, Any], pairs: dict[str, np.ndarray]
 ) -> None:
     """Verdicts on claims 13, 14 and 15."""
     usd, joule = found[USD]["regret"], found[JOULE]["regret"]
     flops = [balance_of(pool, chip) for chip in found[USD]["chips"]]
-    gains = {metric: 100 * pairs[metric]["gain"] for metric in pairs}
+    best = {metric: values.max(axis=0) for metric, values in pairs.items()}
+    worst = {metric: values.min(axis=0) for metric, values in pairs.items()}
+    usual = (RATIOS >= 1) & (RATIOS <= 16)
+    mix = RATIOS[np.argmax(pairs[USD], axis=0)]
     flat = clause(
         np.max([usd[DECODE, WORLD], usd[WORLD, DECODE]], axis=0) < DEARER,
         " The optimum is flat: multipliers are a small part of the price of a chip in "
@@ -225,23 +239,22 @@ def claims(
         "Data centres will disaggregate: different chips for prefill and decode.",
         parts=[
             part("at equal dollars a pair of chips saves over 10 % at the best mix",
-                 [gains[USD].max() > 10]),
+                 best[USD] > 10),
             part("at equal power it saves over 10 % at the best mix",
-                 [gains[JOULE].max() > 10]),
+                 best[JOULE] > 10),
             part("it saves over 10 % of dollars at every mix from 1:1 to 16:1",
-                 gains[USD][(RATIOS >= 1) & (RATIOS <= 16)] > 10),
+                 pairs[USD][usual].min(axis=0) > 10),
         ],
         gist=f"""Against the best single chip for both phases, a chip for each saves
-        {two(gains[USD].min())} to {two(gains[USD].max())} % of the dollars and
-        {two(gains[JOULE].min())} to {two(gains[JOULE].max())} % of the joules per
-        request, most at {two(RATIOS[int(gains[USD].argmax())])} prompt tokens per
-        output
-        token. Demand for both has to keep its ratio: one chip can change sides, a pair
+        {band(best[USD], "%")} of the dollars and {band(best[JOULE], "%")} of the joules
+        per request at its best mix ({band(mix)} prompt tokens per output token for
+        dollars), {band(worst[USD], "%")} and {band(worst[JOULE], "%")} at its worst.
+        Demand for both has to keep its ratio: one chip can change sides, a pair
         cannot.""",
         surprise=f"""Splitting prefill and decode over two designs of one memory saves
-        at most {two(gains[USD].max())} % of the dollars and {two(gains[JOULE].max())} %
-        of the joules at any mix from {two(RATIOS[0])} to {two(RATIOS[-1])} prompt
-        tokens per output token.""",
+        {band(best[USD], "%")} of the dollars and {band(best[JOULE], "%")} of the joules
+        at the best mix from {two(RATIOS[0])} to {two(RATIOS[-1])} prompt tokens per
+        output token.""",
     )  # fmt: skip
     count = len(pool.workloads)
     flexible = usd[count]
@@ -280,7 +293,7 @@ def balance_of(pool: Pool, chip: dict[str, float]) -> float:
     return 2 * chip["chip.compute.macs"] * clock / pins
 
 
-def draw(run: Run, *, regret: np.ndarray, pairs: dict[str, Any]) -> None:
+def draw(run: Run, *, regret: np.ndarray, pairs: dict[str, np.ndarray]) -> None:
     """The matrix of regrets, and what a pair saves."""
     short = ["decode", "prefill", "training", "video", "hybrid", "experts"]
     middle = np.array([[interval(x)[0] for x in row] for row in regret])
@@ -307,9 +320,8 @@ def draw(run: Run, *, regret: np.ndarray, pairs: dict[str, Any]) -> None:
             (USD, "dollars per request", fig.BLUE),
             (JOULE, "joules per request", fig.ORANGE),
         ):
-            axes.plot(
-                RATIOS, 100 * pairs[metric]["gain"], "o-", color=color, label=label
-            )
+            y = list(pairs[metric])
+            fig.line(axes, RATIOS, y=y, label=label, color=color, marker="o")
         axes.set_xscale("log", base=2)
         fig.plain_axis(axes.xaxis)
         axes.set(
@@ -320,7 +332,9 @@ def draw(run: Run, *, regret: np.ndarray, pairs: dict[str, Any]) -> None:
         axes.legend()
 
 
-def page(run: Run, pool: Pool, *, found: dict[str, Any], pairs: dict[str, Any]) -> None:
+def page(
+    run: Run, pool: Pool, *, found: dict[str, Any], pairs: dict[str, np.ndarray]
+) -> None:
     """Tables and caveats."""
     names = [task.name for task in pool.workloads]
     run.add("![Dollars per token of each chip on each workload](regret.svg)")
@@ -354,7 +368,7 @@ def page(run: Run, pool: Pool, *, found: dict[str, Any], pairs: dict[str, Any]) 
         run.add(*table(["chip of", *names], rows))
     run.add("![What a chip for each phase saves](pair.svg)")
     rows = [
-        [two(r), *(two(100 * pairs[m]["gain"][i]) for m in (USD, JOULE))]
+        [two(r), *(band(pairs[m][i]) for m in (USD, JOULE))]
         for i, r in enumerate(RATIOS)
     ]
     head = ["prompt per output token", "dollars saved [%]", "joules saved [%]"]

@@ -253,7 +253,7 @@ def claim_stranded(run: Run, got: dict[str, np.ndarray], *, data: Case) -> None:
 def draw(run: Run, equal: dict[str, dict[str, np.ndarray]]) -> None:
     """Tokens per second and megawatt, and dollars per token, paid and free."""
     names = list(equal)
-    with fig.figure(run, "megawatt", columns=2, size=(9.4, 4.2)) as (left, right):
+    with fig.figure(run, "megawatt", columns=2, size=(8.2, 4.4)) as (left, right):
         fig.bars(left, names, values=[equal[n]["rate"] for n in names], scale=1e3)
         left.set(xlabel="1000 token/s per megawatt at the meter")
         fig.bars(

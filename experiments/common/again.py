@@ -4,7 +4,7 @@ Climber, parameters, known designs -> ln objective of every contender over that 
 the baseline tuned under the same parameters, at relaxed optima.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +23,15 @@ ALONE = {**{n: p for n, p in LADDER if n != "formats"}, "joint": EVERYTHING}
 Mask = NDArray[np.bool_]
 
 
-def solve_again(climber: Climber, theta: Theta, *, known: Floats) -> dict[str, float]:
+def solve_again(
+    climber: Climber, theta: Theta, *, known: Mapping[str, Floats]
+) -> dict[str, float]:
     """Every contender from the baseline, which is tuned first.
 
-    Each tries choices of the known designs and their neighbours, whole numbers and
-    tiles taken as continuous; the interior point method does the rest. Limits
-    on the baseline refer to the one tuned here.
+    Each tries choices of the known designs, its own first, and their neighbours,
+    whole numbers and tiles taken as continuous; the interior point method does the
+    rest. Limits on the baseline refer to the one tuned here. NaN where even that one
+    cannot keep its limits; a contender may stay there.
 
     Assumes: choices that suit these constants lie near those that suit the central
     ones.
@@ -37,32 +40,37 @@ def solve_again(climber: Climber, theta: Theta, *, known: Floats) -> dict[str, f
     study = climber.study
     solver.theta = _bound_to(climber, theta, tuned=None)
     start = climber.space.values_of(study.baseline)
-    [(tuned, level)] = solver.best([climber.space.select(study.tune)], start)
+    tune = {"tuned": climber.space.select(study.tune)}
+    tuned, level = solver.best(tune, start)["tuned"]
+    if not np.isfinite(level):
+        return dict.fromkeys((*ALONE, "in turn"), np.nan)
     solver.theta = _bound_to(climber, theta, tuned=tuned)
     masks = {n: climber.space.select(prefixes) for n, prefixes in ALONE.items()}
-    found = dict(zip(ALONE, solver.best(list(masks.values()), tuned), strict=True))
+    found = solver.best(masks, tuned)
     turn = found["model"]
     for name in ("hardware", "model", "hardware"):
-        [turn] = solver.best([masks[name]], turn[0])
-    ends = {n: reached - level for n, (_, reached) in found.items()}
-    ends["in turn"] = turn[1] - level
-    return {**ends, "joint": min(*ends.values(), 0.0)}
+        turn = solver.best({"in turn": masks[name]}, turn[0])["in turn"]
+    reached = {**found, "in turn": turn}
+    ends = {n: min(end - level, 0.0) for n, (_, end) in reached.items()}
+    return {**ends, "joint": min(ends.values())}
 
 
 class _Solver:
     """The compiled engine at parameters that may be replaced."""
 
-    def __init__(self, climber: Climber, known: Floats) -> None:
+    def __init__(self, climber: Climber, known: Mapping[str, Floats]) -> None:
         self.climber, self.theta, self.known = climber, climber.theta, known
 
-    def best(self, masks: Sequence[Mask], base: Floats) -> list[tuple[Floats, float]]:
+    def best(
+        self, masks: Mapping[str, Mask], base: Floats
+    ) -> dict[str, tuple[Floats, float]]:
         """Best relaxed design over each mask's variables, and its ln objective."""
         space, engine = self.climber.space, self.climber.engine
         rng = np.random.default_rng(0)
         each = GROUP // len(masks)
         given, free = [], []
-        for mask in masks:
-            seeds = np.where(mask, self.known, base)
+        for name, mask in masks.items():
+            seeds = np.where(mask, self._seeds(name), base)
             lanes = neighbours(space, seeds, mask=mask, count=each, rng=rng)
             lanes[0] = base
             given.append(lanes)
@@ -74,7 +82,13 @@ class _Solver:
         reached = np.where(moving, space.decode(np.asarray(found.points)), starts)
         places = np.argmin(objective.reshape(len(masks), each), axis=1)
         places += each * np.arange(len(masks))
-        return [(reached[i], float(objective[i])) for i in places]
+        ends = [(reached[i], float(objective[i])) for i in places]
+        return dict(zip(masks, ends, strict=True))
+
+    def _seeds(self, name: str) -> Floats:
+        """Known designs, that of the same contender first, then the best."""
+        order = sorted(self.known, key=lambda other: other != name)
+        return np.stack([self.known[other] for other in order])
 
 
 def _bound_to(climber: Climber, theta: Theta, *, tuned: Floats | None) -> Theta:

@@ -106,6 +106,13 @@ def log_axes(axes: Axes, *, x: bool = True, y: bool = True) -> None:
         log_ticks(axes.yaxis)
 
 
+def legend_above(axes: Axes, *, columns: int) -> None:
+    """The legend of one panel above all of them."""
+    entries = axes.get_legend_handles_labels()
+    whole = axes.get_figure(root=True)
+    whole.legend(*entries, loc="outside upper center", ncols=columns)
+
+
 def line(
     axes: Axes,
     x: ArrayLike,

@@ -126,8 +126,8 @@ class Ladder:
         return 1 - step.objective / self.step(TUNED).objective
 
 
-def climb(study: Study, *, draws: Draws) -> Ladder:
-    """Every contender from the tuned baseline, and the same under draws."""
+def climb(study: Study) -> Ladder:
+    """Every contender from the tuned baseline."""
     began = time.perf_counter()
     climber = Climber(study, log.info)
     given = climber.as_given()
@@ -151,8 +151,6 @@ def climb(study: Study, *, draws: Draws) -> Ladder:
         **dataclasses.asdict(proof),
         "elasticities": dict(strongest(study, proof.elasticities)),
     }
-    log.info("[draws]")
-    known = np.stack([_best(rungs[name]).values for name in NAMES])
     return Ladder(
         question=question_of(study),
         constants=constants_of(study),
@@ -161,7 +159,7 @@ def climb(study: Study, *, draws: Draws) -> Ladder:
         steps=steps,
         waterfall=dataclasses.asdict(fall),
         evidence=evidence,
-        again=climb_again(climber, known, draws=draws),
+        again={},
         seconds=time.perf_counter() - began,
     )
 
@@ -228,11 +226,15 @@ def strongest(
     return [(path, found[path]) for path in ranked if path in found]
 
 
-def climb_again(
-    climber: Climber, known: np.ndarray, *, draws: Draws
-) -> dict[str, dict[str, list[float]]]:
-    """The contest at relaxed optima under other constants, by kind of draw."""
-    study, central = climber.study, climber.yardstick.constants
+def climb_again(study: Study, ladder: Ladder, *, draws: Draws) -> Ladder:
+    """The ladder with the contest at relaxed optima under other constants."""
+    began = time.perf_counter()
+    climber = Climber(study, log.info)
+    central, paths = climber.yardstick.constants, climber.space.paths
+    known = {
+        step.name: np.array([step.values[path] for path in paths])
+        for step in [ladder.best, *reversed(ladder.steps)]
+    }
     case = case_of(study)
     quality = quality_draws(study, count=max(draws))
     kinds: dict[str, list[tuple[Design, QualityConstants]]] = {
@@ -253,7 +255,8 @@ def climb_again(
             each.append(solve_again(climber, theta, known=known))
             log.info("[%s] %s", kind, each[-1])
         found[kind] = {name: [e[name] for e in each] for name in first}
-    return found
+    seconds = ladder.seconds + time.perf_counter() - began
+    return dataclasses.replace(ladder, again=found, seconds=seconds)
 
 
 def designs_of(case: Case, count: int) -> list[Design]:
