@@ -53,6 +53,7 @@ from experiments.common.ladder import (
 from experiments.common.page import (
     Run,
     band,
+    clause,
     elasticity_table,
     interval,
     log,
@@ -230,22 +231,22 @@ def gist(found: Found) -> Iterator[str]:
         if not some:
             continue
         cells = [
-            f"{MARKETS[market]} {band(100 * drawn(f)[JOINT], '%')} "
-            f"(model alone {two(100 * interval(drawn(f)[MODEL])[0])}, chip alone "
+            f"{band(100 * drawn(f)[JOINT], '%')} in {MARKETS[market]} (model alone "
+            f"{two(100 * interval(drawn(f)[MODEL])[0])}, chip alone "
             f"{two(100 * interval(drawn(f)[HARDWARE])[0])})"
             for market, f in some.items()
         ]
         extra = [100 * interval(beyond(f, MODEL, HARDWARE))[0] for f in some.values()]
         yield (
-            f"Against the tuned baseline joint design saves of the {word}: "
-            f"{'; '.join(cells)}. That is {span(extra)} less than the better half "
-            "alone reaches."
+            f"Of the tuned baseline's {word} joint design saves "
+            f"{'; '.join(cells)}. It ends {span(extra)} below the better half alone."
         )
     left = [100 * interval(beyond(f, TURNS))[0] for f in found.values()]
-    yield (
-        f"Designing model and chip in turn leaves {span(left)} of that on the table: "
-        "what pays is designing both, at once or in turn."
+    both = clause(
+        [0.0, max(left) < 100 * NOISE],
+        " What pays is designing both, at once or in turn.",
     )
+    yield f"Designed in turn, twice each, the two end {span(left)} above it.{both}"
 
 
 def span(values: Sequence[float]) -> str:
@@ -272,10 +273,30 @@ def where_not(found: Found) -> list[str]:
     return [
         "## Where joint design pays, and where it does not",
         *lines,
-        f"""Differences under {100 * NOISE:.0f} % are none: searches of the same
-        question end that far apart. Joint search is worth its name where it spares the
-        turns, not for what it finds beyond them.""",
+        f"""Differences under {100 * NOISE:.0f} % are none. {scatter(found)}""",
     ]
+
+
+def scatter(found: Found) -> str:
+    """How far apart the searches of a contender end, and where joint search ends."""
+    apart = [
+        100 * (max(step.searches) / min(step.searches) - 1)
+        for ladder in found.values()
+        for step in ladder.steps
+        if len(step.searches) > 1
+    ]
+    own = {
+        key: 100 * (min(ladder.step(JOINT).searches) / ladder.best.objective - 1)
+        for key, ladder in found.items()
+    }
+    worst = max(own, key=lambda key: own[key])
+    return (
+        f"Two searches of one contender end {two(float(np.median(apart)))} % apart in "
+        f"the median and {two(max(apart))} % at most. The searches of everything at "
+        f"once end up to {two(own[worst])} % above the best design known "
+        f"({MARKETS[worst[0]]}, {OBJECTIVES[worst[1]][0]}): the larger the space, the "
+        "harder the search."
+    )
 
 
 def draw_gains(run: Run, found: Found) -> None:
