@@ -5,7 +5,7 @@ intervals, scores on unseen models; and the stack that holds them, as YAML.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,16 @@ from codesign.calibrate.predict import Prediction
 from codesign.calibrate.runs import Runs, gather_runs
 from codesign.config.calibration import load_constants
 from codesign.config.catalogue import read_preset
-from codesign.config.chips import chip_info
 from codesign.config.rows import MeasuredRow, RowFault, read_model_rows, read_rows
+from codesign.config.servers import stack_of
 from codesign.config.units import format_quantity
 from codesign.core.errors import InputError
 from codesign.core.paths import get_path, path_units
 from codesign.serving.design import Design
 
 STACK = "stack."
+LATENCY = "inter_token_latency"
+WITH_TIME = (LATENCY, "step_time", "energy_per_token")
 LEAST = 1e-3  # above the lowest value counts as there
 NEARLY = 0.99  # of the way that a constant may move
 CORRELATED = 0.5  # correlations from here on are reported
@@ -88,9 +90,9 @@ def calibrate(
 ) -> Calibration:
     """Fit a stack's constants to the measured runs of one chip.
 
-    ``chip`` is the name in the column ``gpu``; ``source`` keeps the rows of one
-    source; ``constants`` names what is fitted, with priors. Rows that the source
-    flags as irregular are not used.
+    ``chip`` is the name in the column ``gpu``, or several with commas between that
+    share one stack; ``source`` keeps the rows of one source; ``constants`` names what
+    is fitted, with priors. Rows that the source flags as irregular are not used.
 
     Raises:
         InputError: a file cannot be read, or too few runs are left.
@@ -98,7 +100,8 @@ def calibrate(
     """
     models = {} if models_path is None else read_model_rows(models_path)
     given = read_rows(rows_path)
-    kept = [r for r in given.rows if r.chip == chip and source in ("", r.source)]
+    chips = chip.split(",")
+    kept = [r for r in given.rows if r.chip in chips and source in ("", r.source)]
     usable = [row for row in kept if not row.flag and _complete(row)]
     runs, faults = gather_runs(usable, models)
     if runs is None:
@@ -107,7 +110,7 @@ def calibrate(
     folds = leave_one_model_out(runs, wanted, progress=progress)
     return Calibration(
         chip=chip,
-        stack=chip_info(chip).stack,
+        stack=stack_of(runs.rows[0]),
         runs=folds.fit.rows,
         models=folds.fit.models,
         constants=_fitted(folds.fit, runs, jackknife=folds.jackknife),
@@ -124,15 +127,17 @@ def calibrate(
 def stack_document(found: Calibration, *, name: str, command: str) -> dict[str, Any]:
     """The calibrated stack as the content of a YAML file.
 
-    Fitted constants replace those of the chip's stack; ``fit`` says from what,
-    how good they are on unseen models, and the command that repeats it.
+    Fitted constants replace those of the stack that the runs had; ``fit`` says from
+    what, how good they are on unseen models, and the command that repeats it.
+    Intervals of metrics that were not measured stay those of that stack, those of
+    step time and energy at least as wide as that of the latency.
     """
     document = read_preset("stacks", found.stack).data
     values = {key: dict(entry) for key, entry in document["values"].items()}
     units = path_units(Design)
     for constant in found.constants:
         key = constant.label.removeprefix(STACK)
-        if key in values:
+        if constant.label in units and constant.label.startswith(STACK):
             unit = units[constant.label]
             low, value, high = (
                 format_quantity(number, unit, digits=4)
@@ -152,6 +157,7 @@ def stack_document(found: Calibration, *, name: str, command: str) -> dict[str, 
         "title": document.get("title", name),
         "aliases": [],
         "note": document.get("note", ""),
+        **({"serves": dict(document["serves"])} if "serves" in document else {}),
         "values": values,
         "fit": {
             "command": command,
@@ -164,7 +170,7 @@ def stack_document(found: Calibration, *, name: str, command: str) -> dict[str, 
             },
             "errors": {
                 metric: {"low": round(i.low, 4), "high": round(i.high, 4)}
-                for metric, i in found.errors.items()
+                for metric, i in _all_intervals(found, document).items()
             },
         },
     }
@@ -182,8 +188,24 @@ def calibration_dict(found: Calibration) -> dict[str, Any]:
     }
 
 
+def _all_intervals(
+    found: Calibration, document: Mapping[str, Any]
+) -> dict[str, Interval]:
+    """Intervals of the fit, and of the stack before it where nothing was measured."""
+    given = document.get("fit", {}).get("errors", {})
+    before = {k: Interval(float(v["low"]), float(v["high"])) for k, v in given.items()}
+    latency = found.errors[LATENCY]
+    wider = {
+        metric: Interval(min(i.low, latency.low), max(i.high, latency.high))
+        for metric, i in before.items()
+        if metric in WITH_TIME
+    }
+    return before | wider | found.errors
+
+
 def _complete(row: MeasuredRow) -> bool:
-    return math.isfinite(row.step_time) and math.isfinite(row.inter_token_latency)
+    known = math.isfinite(row.inter_token_latency)
+    return known and (row.fixed_lengths or math.isfinite(row.step_time))
 
 
 def _nothing(rows: tuple[MeasuredRow, ...], *, chip: str, source: str) -> str:

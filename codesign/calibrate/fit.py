@@ -12,6 +12,7 @@ from scipy.optimize import least_squares
 
 from codesign.calibrate.runs import Forecast, Runs, forecast_slopes
 from codesign.config.calibration import Constant
+from codesign.config.servers import stack_of
 from codesign.core.errors import InputError
 from codesign.core.paths import get_path
 
@@ -60,11 +61,11 @@ def fit(
     trust-region method of SciPy with exact derivatives.
 
     Raises:
-        InputError: the runs are on more than one chip.
+        InputError: the runs are on more than one stack.
     """
-    chips = sorted({row.chip for row in runs.rows})
-    if len(chips) > 1:
-        raise InputError(f"one chip at a time is fitted, not {', '.join(chips)}.")
+    stacks = sorted({stack_of(row) for row in runs.rows})
+    if len(stacks) > 1:
+        raise InputError(f"one stack at a time is fitted, not {', '.join(stacks)}.")
     problem = _Problem(runs, tuple(constants))
     spread = problem.spread
     found = least_squares(

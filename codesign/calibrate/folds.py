@@ -40,7 +40,7 @@ def leave_one_model_out(
     """Fits without each model in turn, and what they predict of it.
 
     Raises:
-        InputError: fewer than three models, or more than one chip.
+        InputError: fewer than three models, or more than one stack.
     """
     names = [row.model for row in runs.rows]
     models = sorted(set(names))

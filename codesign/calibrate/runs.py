@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from codesign.config.catalogue import list_presets
-from codesign.config.chips import chip_info, load_chip, load_system
+from codesign.config.chips import load_chip, load_system
 from codesign.config.design import design_faults
 from codesign.config.models import load_model, model_from_row
 from codesign.config.rows import MeasuredRow, RowFault
+from codesign.config.servers import stack_of
 from codesign.config.stacks import load_stack
 from codesign.config.technology import load_technology
 from codesign.core.checks import check_x64
@@ -37,6 +37,7 @@ from codesign.core.quantities import (
 from codesign.core.record import Record
 from codesign.cost.evaluate import evaluate
 from codesign.hardware.chip import Chip, System
+from codesign.model.formats import BLOCK_SCALE_BITS
 from codesign.model.transformer import Transformer
 from codesign.serving.deployment import Deployment
 from codesign.serving.design import Design
@@ -190,13 +191,15 @@ def row_formats(row: MeasuredRow) -> dict[str, Bits]:
     """Format fields of a model as the row served it.
 
     Effective bits below 8 split into a number and its share of a block scale:
-    4.25 is MXFP4 (4 + 0.25), of which attention stays in 16 bit.
+    4.25 is MXFP4 (4 + 0.25), of which attention stays in 16 bit. The small scale of
+    8-bit weights in blocks tells their class of kernels.
     """
     bits = row.weight_bits
     blocks = bits < BLOCK_BITS
+    scale = BLOCK_SCALE_BITS if row.block_scaled and bits == BLOCK_BITS else 0.0
     return {
         "weight_bits": float(np.floor(bits)) if blocks else bits,
-        "scale_bits": float(bits - np.floor(bits)) if blocks else 0.0,
+        "scale_bits": float(bits - np.floor(bits)) if blocks else scale,
         "activation_bits": row.activation_bits,
         "kv_bits": row.kv_bits,
         "min_attention_bits": FULL_BITS if bits == MXFP4_BITS else 0.0,
@@ -215,28 +218,20 @@ def _kind(*, num_experts: float, weight_bits: float) -> str:
     return f"{body} {'16-bit' if weight_bits >= FULL_BITS else 'low-precision'}"
 
 
-@dataclass(frozen=True)
-class _Host:
-    """What all rows on one chip share."""
-
-    chip: Chip
-    stack: Stack
-
-
 class _Catalogue:
     """Designs of rows; every chip and model is loaded once."""
 
     def __init__(self, models: Mapping[str, Mapping[str, str]]) -> None:
         self.models = models
         self.technology = load_technology()
-        self.host = functools.cache(_load_host)
+        self.chip = functools.cache(_load_chip)
+        self.stack = functools.cache(_load_stack)
         self.system = functools.cache(_load_system)
         self.model = functools.cache(self._load_model)
 
     def design(self, row: MeasuredRow) -> Design:
-        host = self.host(row.chip, row.framework)
+        chip = self.chip(row.chip)
         model = self.model(row.model).replace(**row_formats(row))
-        chip = host.chip
         design = Design(
             chip=chip,
             system=self.system(row.chip, float(row.num_chips)),
@@ -257,7 +252,7 @@ class _Catalogue:
                 rate=0.0,
                 prefix_hit_fraction=0.0,
             ),
-            stack=host.stack,
+            stack=self.stack(stack_of(row)),
             technology=self.technology,
         )
         faults = design_faults(design)
@@ -280,21 +275,12 @@ class _Catalogue:
             ) from error
 
 
-def stack_of(chip: str, framework: str) -> str:
-    """Name of the stack that a framework such as ``vllm 0.5.4`` is on a chip.
-
-    The chip's own stack, unless only another one is of that version.
-    """
-    own = chip_info(chip).stack
-    name, _, version = framework.strip().partition(" ")
-    release = f"{name}-{'.'.join(version.split('.')[:2])}-"
-    same = [stack for stack in list_presets("stacks") if stack.startswith(release)]
-    return own if not version or own in same or not same else same[0]
+def _load_chip(name: str) -> Chip:
+    return jax.device_get(load_chip(name))
 
 
-def _load_host(name: str, framework: str) -> _Host:
-    stack = load_stack(stack_of(name, framework))
-    return _Host(chip=jax.device_get(load_chip(name)), stack=jax.device_get(stack))
+def _load_stack(name: str) -> Stack:
+    return jax.device_get(load_stack(name))
 
 
 def _load_system(name: str, num_chips: float) -> System:

@@ -19,7 +19,6 @@ from codesign.calibrate.groups import (
 )
 from codesign.calibrate.intervals import stack_intervals
 from codesign.calibrate.predict import Prediction, predict_rows
-from codesign.calibrate.runs import stack_of
 from codesign.config.rows import (
     MeasuredRow,
     RowFault,
@@ -27,6 +26,7 @@ from codesign.config.rows import (
     read_rows,
     write_rows,
 )
+from codesign.config.servers import stack_of
 from codesign.core.errors import InputError
 
 HEADINGS = {
@@ -242,7 +242,7 @@ def _prediction_cells(p: Prediction) -> dict[str, object]:
 
 def _input_units(p: Prediction) -> dict[str, object]:
     """Predictions with their intervals, in the units of the measured columns."""
-    known = stack_intervals(stack_of(p.row.chip, p.row.framework))
+    known = stack_intervals(stack_of(p.row))
     cells: dict[str, object] = {}
     for column, (metric, scale) in COLUMNS.items():
         value = getattr(p, metric) * scale

@@ -4,6 +4,7 @@ CSV files in the schema of the measured data -> ``MeasuredRow`` in SI units,
 rows of a table of models, and a fault with its line for what cannot be read.
 """
 
+import contextlib
 import csv
 import math
 import re
@@ -45,6 +46,14 @@ PRECISIONS = {
     "fp4": ("4.5", "fp4"),
 }
 """Weight bits, scales of blocks of 16 included, and activations by name."""
+BLOCK_SCALED = ("deepseek-ai/", "MiniMaxAI/", "Qwen/")
+"""Publishers whose fp8 checkpoints have a scale per block of 128 x 128 weights
+(``weight_block_size`` in their config.json); others scale per tensor or channel."""
+BLOCK_NAME = "fp8_block"  # in the columns gemm_quant and moe_quant
+FIXED_LENGTHS = "tpot_ms"  # the column that tells a table of fixed lengths
+LENGTH_SHARE = 0.9
+"""Mean length over the nominal one in runs of InferenceX, whose client draws lengths
+between 0.8 and 1 of it (random-range-ratio, README of SemiAnalysisAI/InferenceX)."""
 MILLISECOND = 1e-3
 STATIONARY_SHARE = 0.5  # of the size-biased output length: the mean age of a sequence
 
@@ -65,7 +74,10 @@ class MeasuredRow:
     the mean number of tokens that a running sequence has generated so far;
     ``power`` is per chip. ``median_latency`` tells whether the inter-token
     latency is a median over tokens or a mean with prefill included;
-    ``framework`` is the name and version of the serving software.
+    ``framework`` is the name and version of the serving software. ``block_scaled``
+    tells 8-bit weights with a scale per block from those with one per tensor or
+    channel, ``fixed_lengths`` a benchmark that stops at given lengths and takes the
+    likeliest token.
     """
 
     line: int
@@ -96,6 +108,8 @@ class MeasuredRow:
     step_time: Seconds
     power: Watts
     energy_per_token: JoulesPerToken
+    block_scaled: bool = False
+    fixed_lengths: bool = False
 
 
 @dataclass(frozen=True)
@@ -181,11 +195,32 @@ def _read_csv(
 def _common_names(cells: Mapping[str, str]) -> dict[str, str]:
     """Cells under the names of serving runs, for either kind of table."""
     named = {OTHER_NAMES.get(name, name): text for name, text in cells.items()}
-    if "tpot_ms" in cells:
-        named.setdefault("itl_kind", "mean_tpot")
     if cells.get("precision") in PRECISIONS and "weight_bits" not in cells:
         named["weight_bits"], named["act_precision"] = PRECISIONS[cells["precision"]]
+    if FIXED_LENGTHS in cells:
+        named.setdefault("itl_kind", "mean_tpot")
+        named |= _recipe(named)
     return named | _static_batch(named) if STATIC in cells else named
+
+
+def _recipe(cells: Mapping[str, str]) -> dict[str, str]:
+    """What a run at fixed lengths was given and its table does not say.
+
+    Runs of InferenceX keep keys and values in 8 bit where weights have 8 bit or less,
+    and draw lengths below the nominal ones.
+
+    Source: benchmarks/*.sh of SemiAnalysisAI/InferenceX: kv-cache-dtype fp8 in the
+    recipes of vLLM, SGLang and TensorRT-LLM for fp8 and fp4 checkpoints.
+    """
+    found = {"fixed_lengths": "1"}
+    if cells.get("is_inferencex") != "1":
+        return found
+    if cells.get("precision") in ("fp8", "fp4") and not cells.get("kv_bits"):
+        found["kv_bits"] = "8"
+    for name in ("input_len", "output_len"):
+        with contextlib.suppress(KeyError, ValueError):
+            found[name] = str(LENGTH_SHARE * float(cells[name]))
+    return found
 
 
 def _static_batch(cells: Mapping[str, str]) -> dict[str, str]:
@@ -246,6 +281,12 @@ class _Cells:
         return float(found.group()) if found else default
 
 
+def _block_scaled(read: _Cells) -> bool:
+    if BLOCK_NAME in (read.text("gemm_quant"), read.text("moe_quant")):
+        return True
+    return any(read.text(name).startswith(BLOCK_SCALED) for name in ("model", "arch"))
+
+
 def _measured_row(line: int, cells: Mapping[str, str]) -> MeasuredRow:
     read = _Cells(cells)
     chips = read.positive("num_gpus")
@@ -286,6 +327,8 @@ def _measured_row(line: int, cells: Mapping[str, str]) -> MeasuredRow:
         step_time=MILLISECOND * read.number("step_ms_effective"),
         power=read.number("power_per_gpu_w", read.number("power_w") / chips),
         energy_per_token=read.number("j_per_token"),
+        block_scaled=_block_scaled(read),
+        fixed_lengths=bool(read.text("fixed_lengths")),
     )
     if row.unique_fraction > 1:
         read.problems.append(f"unique_share is {row.unique_fraction:g}, above one")

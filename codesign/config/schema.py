@@ -20,7 +20,7 @@ from codesign.config.models import DOCUMENT_KEYS, optional_fields
 from codesign.config.recipe import KEYS as RECIPE_KEYS
 from codesign.config.records import ENTRY_KEYS, STATUSES, record_fields
 from codesign.config.resolved import REQUEST_KEYS
-from codesign.config.stacks import MATURE, STACK_KEYS
+from codesign.config.stacks import OPTIONAL_VALUES, STACK_KEYS
 from codesign.config.study_reader import BASELINE_KEYS, STUDY_KEYS, groups
 from codesign.config.sweep import METHODS, RANGE_KEYS, SWEEP_KEYS, swept_unit
 from codesign.config.technology import list_kinds
@@ -218,8 +218,9 @@ def _model(known: _Definitions) -> Schema:
 
 def _stack(known: _Definitions) -> Schema:
     properties: dict[str, Schema] = dict.fromkeys(STACK_KEYS, TEXT)
-    properties |= {"aliases": TEXTS, "fit": {"type": "object"}}
-    properties["values"] = _record(Stack, known, optional=MATURE)
+    properties |= {"aliases": TEXTS}
+    properties |= {key: {"type": "object"} for key in ("fit", "serves")}
+    properties["values"] = _record(Stack, known, optional=OPTIONAL_VALUES)
     return _mapping(properties, required=["name", "values"])
 
 

@@ -20,7 +20,7 @@ def checked_keys(
     for key in document.data:
         if key not in known:
             problems.unknown_key(key, list(known))
-    optional = {"title", "aliases", "note", "store", "published", "fit"}
+    optional = {"title", "aliases", "note", "store", "published", "fit", "serves"}
     wanted = [key for key in known if key not in optional]
     missing = [key for key in wanted if key not in document.data]
     problems.missing_keys("", missing)

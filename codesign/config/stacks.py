@@ -17,14 +17,25 @@ from codesign.config.sections import checked_keys
 from codesign.config.yaml import problems_of
 from codesign.serving.stack import Stack
 
-MATURE = {"maturity": 1.0}
+UNSAID = {"maturity": 1.0, "prompt_attention_factor": 1.0}
 """Where a stack does not say: its other constants hold what its software wastes."""
-STACK_KEYS = ("name", "title", "aliases", "note", "values", "fit")
+SAME_WIDTH = {
+    "time_factor_8bit_block": "time_factor_8bit",
+    "time_factor_nvfp4": "time_factor_4bit",
+    "time_factor_int4": "time_factor_4bit",
+}
+"""Classes of formats that a stack may leave out, and the one of their width."""
+OPTIONAL_VALUES = {*UNSAID, *SAME_WIDTH}
+STACK_KEYS = ("name", "title", "aliases", "note", "serves", "values", "fit")
 
 
 @dataclass(frozen=True)
 class StackInfo:
-    """What the catalogue knows of a serving stack; ``fit`` as the file has it."""
+    """What the catalogue knows of a serving stack.
+
+    ``fit`` and ``serves`` are as the file has them: how it was fitted, and whose runs
+    it predicts (``chips`` by name, ``engines`` with the first version of each).
+    """
 
     name: str
     title: str
@@ -32,6 +43,7 @@ class StackInfo:
     note: str
     values: dict[str, ValueInfo]
     fit: dict[str, Any]
+    serves: dict[str, Any]
 
 
 def load_stack(name_or_path: str | Path) -> Stack:
@@ -45,7 +57,8 @@ def load_stack(name_or_path: str | Path) -> Stack:
     """
     values = stack_info(name_or_path).values
     given = {path: v.value for path, v in values.items()}
-    return record_from_values(Stack, {**MATURE, **given})
+    same = {path: given[other] for path, other in SAME_WIDTH.items()}
+    return record_from_values(Stack, {**UNSAID, **same, **given})
 
 
 def stack_info(name_or_path: str | Path) -> StackInfo:
@@ -58,7 +71,7 @@ def stack_info(name_or_path: str | Path) -> StackInfo:
         data.get("values") or {},
         problems=problems,
         prefix="values",
-        optional=set(MATURE),
+        optional=OPTIONAL_VALUES,
     )
     problems.raise_if_any()
     return StackInfo(
@@ -68,4 +81,5 @@ def stack_info(name_or_path: str | Path) -> StackInfo:
         note=str(data.get("note", "")),
         values=values,
         fit=dict(data.get("fit") or {}),
+        serves=dict(data.get("serves") or {}),
     )

@@ -5,13 +5,19 @@ Formats of the rows, chip and stack -> factors that do not depend on the clock.
 
 import jax.numpy as jnp
 
-from codesign.core.quantities import Count, Factor, JoulesPerMac
+from codesign.core.quantities import Bits, Count, Factor, JoulesPerMac
 from codesign.core.record import Record
 from codesign.core.smooth import Sharpness
 from codesign.hardware.chip import Compute
 from codesign.hardware.silicon import Silicon
 from codesign.hardware.store import num_slices
-from codesign.model.formats import interpolate_by_bits, pattern_share, supported_bits
+from codesign.model.formats import (
+    class_of_four_bits,
+    interpolate_by_bits,
+    is_block_scaled,
+    pattern_share,
+    supported_bits,
+)
 from codesign.operators.phases import KINDS
 from codesign.operators.table import OperatorTable, kind_column
 from codesign.serving.design import Design
@@ -47,7 +53,9 @@ def row_formats(
             bits, at_4=compute.rate_4bit, at_8=compute.rate_8bit, at_16=1.0
         )
         * (1.0 + (compute.sparse_rate - 1.0) * pattern_share(table.density)),
-        time_factor=_time_factor(design.stack, table),
+        time_factor=_time_factor(
+            design.stack, table, scale_bits=design.model.scale_bits
+        ),
         mac_energy=_mac_energy(built, compute, table=table, bits=bits),
         slices=num_slices(
             design.chip.store.arrays,
@@ -80,15 +88,26 @@ def _mac_energy(
     return alu * done + built.delivery_energy * operands / 2
 
 
-def _time_factor(stack: Stack, table: OperatorTable) -> Factor:
+def _time_factor(stack: Stack, table: OperatorTable, *, scale_bits: Bits) -> Factor:
     """Kernel time over the roofline's: weights by their format, experts, caches."""
     weights = kind_column(KINDS, "weight")
     low = interpolate_by_bits(
         jnp.clip(table.stored_bits, 4.0, 16.0),
-        at_4=stack.time_factor_4bit,
-        at_8=stack.time_factor_8bit,
+        at_4=class_of_four_bits(
+            scale_bits,
+            integer=stack.time_factor_int4,
+            mx=stack.time_factor_4bit,
+            nv=stack.time_factor_nvfp4,
+        ),
+        at_8=jnp.where(
+            is_block_scaled(scale_bits),
+            stack.time_factor_8bit_block,
+            stack.time_factor_8bit,
+        ),
         at_16=stack.time_factor_16bit,
     )
     caches = kind_column(KINDS, "cache")
     low = low * (1 + kind_column(KINDS, "expert") * (stack.expert_factor - 1))
-    return weights * low + caches * stack.attention_factor + (1 - weights - caches)
+    prompts = 1 + kind_column(KINDS, "prompt") * (stack.prompt_attention_factor - 1)
+    attended = caches * stack.attention_factor * prompts
+    return weights * low + attended + (1 - weights - caches)

@@ -12,7 +12,14 @@ from scipy.optimize import lsq_linear
 from codesign.calibrate.runs import Runs, forecast
 
 Floats = NDArray[np.float64]
-FACTORS: tuple[str, ...] = ("time_factor_16bit", "time_factor_8bit", "time_factor_4bit")
+FACTORS: tuple[str, ...] = (
+    "time_factor_16bit",
+    "time_factor_8bit",
+    "time_factor_8bit_block",
+    "time_factor_4bit",
+    "time_factor_nvfp4",
+    "time_factor_int4",
+)
 TIMES: tuple[str, ...] = (
     "layer_time",
     "expert_layer_time",

@@ -16,7 +16,10 @@ from codesign.core.quantities import Bits, Count, Factor, Fraction, Scalar
 from codesign.core.smooth import Sharpness, saturate
 
 TOLERANCE = 1e-6
-
+BLOCK_SCALE_BITS = 32.0 / 128**2  # fp8 in blocks of 128 x 128 weights, one float each
+LARGEST_BLOCK_SCALE = 0.05  # of weights in 8 bit that have one scale per block
+LARGEST_GROUP_SCALE = 0.2  # of 4-bit integers, 16 + 4 bit over 128; MXFP4 has 0.25
+LARGEST_MX_SCALE = 0.375  # between MXFP4 and NVFP4, 0.5
 
 GROUPED_INTEGERS = ("gptq", "awq")
 
@@ -83,6 +86,33 @@ def touched_share(density: Fraction, tokens: Count) -> Array:
     some = missing > 0.0
     power = jnp.maximum(tokens, 1.0) * jnp.log(jnp.where(some, missing, 1.0))
     return 1.0 - jnp.where(some, jnp.exp(power), 0.0)
+
+
+def is_block_scaled(scale_bits: Bits) -> Array:
+    """Whether weights in 8 bit have a scale per block, by the bits of it per weight.
+
+    A scale of 0.05 bit or more belongs to a format of 4 bit: MXFP4 0.25, NVFP4 0.5.
+
+    Example:
+        >>> bool(is_block_scaled(BLOCK_SCALE_BITS)), bool(is_block_scaled(0.25))
+        (True, False)
+    """
+    scale = jnp.asarray(scale_bits)
+    return (scale > 0) & (scale < LARGEST_BLOCK_SCALE)
+
+
+def class_of_four_bits(
+    scale_bits: Bits, *, integer: Factor, mx: Factor, nv: Factor
+) -> Array:
+    """Value of the class of 4-bit formats that scales of so many bits per weight tell.
+
+    Example:
+        >>> float(class_of_four_bits(0.5, integer=1.0, mx=2.0, nv=3.0))
+        3.0
+    """
+    scale = jnp.asarray(scale_bits)
+    block = jnp.where(scale < LARGEST_MX_SCALE, mx, nv)
+    return jnp.where(scale < LARGEST_GROUP_SCALE, integer, block)
 
 
 def interpolate_by_bits(

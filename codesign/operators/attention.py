@@ -17,14 +17,18 @@ QKV = RowKind("qkv projection", weight=1)
 OUTPUT = RowKind("output projection", weight=1)
 DECODE = RowKind("decode attention", cache=1, attends=1, kernels=3)
 DECODE_WINDOW = RowKind("decode attention, window", cache=1, attends=1, kernels=3)
-PREFILL = RowKind("prefill attention", cache=1, attends=1, kernels=3)
-PREFILL_WINDOW = RowKind("prefill attention, window", cache=1, attends=1, kernels=3)
+PREFILL = RowKind("prefill attention", cache=1, attends=1, prompt=1, kernels=3)
+PREFILL_WINDOW = RowKind(
+    "prefill attention, window", cache=1, attends=1, prompt=1, kernels=3
+)
 LATENT_DOWN = RowKind("latent down projection", weight=1)
 LATENT_QUERY = RowKind("latent query projection", weight=1)
 LATENT_ABSORB = RowKind("latent key and value projection", weight=1)
 LATENT_OUTPUT = RowKind("latent output projection", weight=1)
 LATENT_DECODE = RowKind("latent decode attention", cache=1, attends=1, kernels=3)
-LATENT_PREFILL = RowKind("latent prefill attention", cache=1, attends=1, kernels=3)
+LATENT_PREFILL = RowKind(
+    "latent prefill attention", cache=1, attends=1, prompt=1, kernels=3
+)
 
 SOFTMAX_FLOPS = 5.0  # scale, subtract the maximum, exponentiate, add, divide
 

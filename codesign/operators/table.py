@@ -59,7 +59,8 @@ class RowKind(NamedTuple):
 
     ``weight``, ``cache`` and ``expert`` are 0 or 1: the stored operand is a
     weight, is KV cache or state, belongs to routed experts. ``attends`` is 1 where
-    every row of queries meets every row of the cache.
+    every row of queries meets every row of the cache, ``prompt`` where the queries are
+    those of a prompt.
     ``kernels`` counts launches per execution, ``expert_kernels`` the grouped
     kernels of expert layers.
     """
@@ -69,6 +70,7 @@ class RowKind(NamedTuple):
     cache: float = 0.0
     expert: float = 0.0
     attends: float = 0.0
+    prompt: float = 0.0
     kernels: float = 1.0
     expert_kernels: float = 0.0
 

@@ -12,9 +12,12 @@ class Stack(Record):
     """Efficiencies (shares of a rate) and overheads (seconds per occurrence).
 
     Host times do not scale with the chip; kernel times scale with 1 / clock.
-    ``time_factor_16bit`` and its kin multiply GEMM time per format class,
+    ``time_factor_16bit`` and its kin multiply GEMM time per format class: 16 bit; 8 bit
+    with a scale per tensor or channel, or per block of weights; MXFP4 (``4bit``),
+    NVFP4 and 4-bit integers in groups (``model/formats.py`` tells which is which).
     ``expert_factor`` in addition that of routed experts, ``attention_factor``
-    the time of attention over the KV cache. Energy factors compare the joules of
+    the time of attention over the KV cache, ``prompt_attention_factor`` in addition
+    that of prompts. Energy factors compare the joules of
     served work with those of the single kernels that anchor a chip: products
     that are executed but not useful, traffic beyond that of the operators.
     ``maturity`` multiplies the time of every step: 1 for software at home on its
@@ -26,10 +29,14 @@ class Stack(Record):
     sram_efficiency: Fraction
     link_efficiency: Fraction
     attention_factor: Factor
+    prompt_attention_factor: Factor
     expert_factor: Factor
     time_factor_16bit: Factor
     time_factor_8bit: Factor
+    time_factor_8bit_block: Factor
     time_factor_4bit: Factor
+    time_factor_nvfp4: Factor
+    time_factor_int4: Factor
     compute_energy_factor: Factor
     traffic_energy_factor: Factor
     active_power_factor: Factor

@@ -198,10 +198,10 @@ def test_fitted_stacks_know_their_errors_and_others_are_wide():
         assert interval.low < 0 < interval.high
 
 
-def test_runs_on_two_chips_are_not_fitted_together(constants: tuple[Constant, ...]):
+def test_runs_on_two_stacks_are_not_fitted_together(constants: tuple[Constant, ...]):
     runs, _ = gather_runs([row("qwen3-8b", 8), row("qwen3-8b", 8, chip="B200")], {})
     assert runs is not None
-    with pytest.raises(InputError, match="B200, H100"):
+    with pytest.raises(InputError, match=r"vllm-0\.11-b200, vllm-0\.11-h100"):
         fit(runs, constants)
 
 
@@ -210,8 +210,14 @@ def test_too_few_models_are_named(constants: tuple[Constant, ...]):
         leave_one_model_out(made().take(range(8)), constants)
 
 
+def test_chips_of_one_stack_are_fitted_together(constants: tuple[Constant, ...]):
+    runs, _ = gather_runs([row("qwen3-8b", 8), row("qwen3-8b", 8, chip="H200")], {})
+    assert runs is not None
+    assert fit(runs, constants).rows == 2
+
+
 def test_shipped_constants_have_priors_with_sources():
-    for name in ("serving", "power"):
+    for name in ("serving", "power", "fixed_lengths"):
         for entry in load_constants(name):
             assert entry.spread > 0
             assert entry.source

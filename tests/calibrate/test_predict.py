@@ -2,6 +2,7 @@
 
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,6 @@ from codesign.calibrate.predict import predict_rows
 from codesign.calibrate.runs import (
     kind_of,
     row_formats,
-    stack_of,
     window_load,
 )
 from codesign.calibrate.validate import (
@@ -23,6 +23,8 @@ from codesign.calibrate.validate import (
 from codesign.config.design import build_design
 from codesign.config.models import load_model
 from codesign.config.rows import read_model_rows, read_rows
+from codesign.config.servers import stack_of
+from codesign.config.stacks import load_stack
 from codesign.core.errors import InputError
 from codesign.cost.evaluate import evaluate
 
@@ -237,15 +239,52 @@ def test_tables_of_latency_at_fixed_lengths_are_read(tmp_path: Path):
     [
         ("h100-sxm", "vllm 0.11.1", "vllm-0.11-h100"),
         ("h100-sxm", "vllm 0.5.4", "vllm-0.5-a100"),
-        ("h100-sxm", "sglang 0.5.9", "vllm-0.11-h100"),
+        ("h100-sxm", "sglang 0.5.9", "tuned-hopper"),
+        ("H200", "vllm 0.12.0", "tuned-hopper"),
         ("b200", "vllm 0.11.1", "vllm-0.11-b200"),
+        ("b200", "vllm nightly-5b8c30d6", "tuned-b200"),
+        ("b200", "vllm ", "vllm-0.11-b200"),
+        ("mi300x", "vllm 0.19.0", "gpu-default"),
         ("h100-sxm", "", "vllm-0.11-h100"),
     ],
 )
 def test_software_of_another_version_has_its_own_stack(
-    chip: str, *, framework: str, stack: str
+    tmp_path: Path, *, chip: str, framework: str, stack: str
 ):
-    assert stack_of(chip, framework) == stack
+    line = dense(arch="llama-3-8b", gpu=chip)
+    (row,) = read_rows(write(tmp_path, "rows.csv", HEADER, line)).rows
+    assert stack_of(replace(row, framework=framework)) == stack
+
+
+LATENCY = "arch,gpu,framework,num_gpus,tp,concurrency,isl,osl,tpot_ms,precision,"
+LATENCY += "gemm_quant,is_inferencex"
+
+
+def test_runs_of_a_public_benchmark_have_what_its_recipes_say(tmp_path: Path):
+    """Cache of 8 bit, lengths from 0.8 to 1 of the nominal ones, the tuned stack."""
+    lines = ["llama-3-8b,H100,vllm,2,2,32,1000,500,12.5,fp8,fp8,1"]
+    lines += ["llama-3-8b,H100,vllm,2,2,32,1000,500,12.5,fp8,fp8,0"]
+    lines += ["llama-3-8b,H100,vllm,2,2,32,1000,500,12.5,bf16,,1"]
+    known, other, wide = read_rows(write(tmp_path, "r.csv", LATENCY, *lines)).rows
+    assert (known.kv_bits, other.kv_bits, wide.kv_bits) == (8, 16, 16)
+    assert (known.prompt_length, known.output_length) == (900, 450)
+    assert (other.prompt_length, other.output_length) == (1000, 500)
+    assert stack_of(known) == stack_of(other) == "tuned-hopper"
+
+
+def test_weights_scaled_by_block_are_a_class_of_their_own(tmp_path: Path):
+    """Slower kernels, no more bytes; the label or the publisher tells."""
+    names = ("fp8", "fp8_block")
+    lines = [f"llama-3-8b,H100,vllm,1,1,8,1000,500,12.5,fp8,{name},1" for name in names]
+    rows = read_rows(write(tmp_path, "rows.csv", LATENCY, *lines)).rows
+    plain, block = predict_rows(rows, {}).done
+    stack = load_stack("tuned-hopper")
+    slower = float(stack.time_factor_8bit_block) / float(stack.time_factor_8bit)
+    assert 1 < block.step_time / plain.step_time < slower
+    assert block.memory_fraction == plain.memory_fraction
+    own = "deepseek-ai/DeepSeek-V3,H100,vllm,8,8,8,1000,500,12.5,fp8,fp8,1"
+    (row,) = read_rows(write(tmp_path, "own.csv", LATENCY, own)).rows
+    assert row.block_scaled
 
 
 STATIC = "source,accelerator,num,framework,model,precision,input_len,output_len,batch,"

@@ -30,7 +30,10 @@ TRUE_POWER = {"static": 120.0, "active": 80.0, "byte": 60e-12, "mac": 1.5e-12}
 TRUE = {
     "time_factor_16bit": 1.3,
     "time_factor_8bit": 1.3,
+    "time_factor_8bit_block": 1.3,
     "time_factor_4bit": 1.3,
+    "time_factor_nvfp4": 1.3,
+    "time_factor_int4": 1.3,
     "attention_factor": 1.3,
     "expert_factor": 2.0,
     "layer_time": 20e-6,
