@@ -290,10 +290,15 @@ def scatter(found: Found) -> str:
         for key, ladder in found.items()
     }
     worst = max(own, key=lambda key: own[key])
-    return (
+    seeds = (
         f"Two searches of one contender end {two(float(np.median(apart)))} % apart in "
-        f"the median and {two(max(apart))} % at most. The searches of everything at "
-        f"once end up to {two(own[worst])} % above the best design known "
+        f"the median and {two(max(apart))} % at most. "
+        if apart
+        else ""
+    )
+    return (
+        f"{seeds}The searches of everything at once end up to {two(own[worst])} % above "
+        "the best design known "
         f"({MARKETS[worst[0]]}, {OBJECTIVES[worst[1]][0]}): the larger the space, the "
         "harder the search."
     )
@@ -455,10 +460,10 @@ def rung_tables(run: Run, found: Found) -> None:
     budget = next(iter(found.values())).starts
     run.add(
         f"""Every contender starts from the tuned baseline and has the same budget:
-        {SEARCHES} searches of {budget} starts each (in turn: {2 * ROUNDS} of
-        {budget // ROUNDS}), then the choices, rounding and polish. *Joint* is the best
-        of all, since whatever one half reaches the joint space holds too; *joint,
-        searched* is what its own searches ended at, the worse one second."""
+        {SEARCHES * budget} starts in {SEARCHES} search{"es" if SEARCHES > 1 else ""}
+        (in turn: in {2 * ROUNDS} searches), then the choices, rounding and polish. *Joint* is the best
+        of all, since whatever one half reaches the joint space holds too; *searched* is what a
+        contender's own searches ended at."""
     )
     for (market, minimize), ladder in found.items():
         word, unit, scale = OBJECTIVES[minimize]

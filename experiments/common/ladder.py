@@ -47,8 +47,8 @@ MODEL, HARDWARE, TURNS, JOINT = "model", "hardware", "in turn", "joint"
 NAMES = (GIVEN, TUNED, FORMATS, MODEL, HARDWARE, TURNS, JOINT)
 CONTENDERS = (MODEL, HARDWARE, TURNS, JOINT)
 PREFIXES = {**dict(LADDER), JOINT: EVERYTHING}
-SEARCHES = 2  # of a contender, with all starts each
-ROUNDS = 2  # of the model, then the chip, each with half the starts
+SEARCHES = 1  # of a contender, with all starts each
+ROUNDS = 2  # of the model, then the chip; all their searches share the starts
 METRICS = (
     "energy_per_token_server",
     "usd_per_token",
@@ -166,7 +166,8 @@ def climb(study: Study) -> Ladder:
 
 def _in_turn(climber: Climber, start: np.ndarray) -> Rung:
     """The model, then the chip, each the best for the other, ``ROUNDS`` times."""
-    starts = max(climber.study.search.starts // ROUNDS, 1)
+    whole = SEARCHES * climber.study.search.starts
+    starts = max(whole // (2 * ROUNDS), 1)
     rungs: list[Rung] = []
     for name in (MODEL, HARDWARE) * ROUNDS:
         mask = climber.space.select(PREFIXES[name])
