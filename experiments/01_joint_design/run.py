@@ -296,11 +296,12 @@ def scatter(found: Found) -> str:
         if apart
         else ""
     )
+    harder = clause(
+        [0.0, own[worst] > 100 * NOISE], ": the larger the space, the harder the search"
+    )
     return (
-        f"{seeds}The searches of everything at once end up to {two(own[worst])} % above "
-        "the best design known "
-        f"({MARKETS[worst[0]]}, {OBJECTIVES[worst[1]][0]}): the larger the space, the "
-        "harder the search."
+        f"{seeds}The search of everything at once ends up to {two(own[worst])} % above "
+        f"the best design known ({MARKETS[worst[0]]}, {OBJECTIVES[worst[1]][0]}){harder}."
     )
 
 
@@ -461,9 +462,9 @@ def rung_tables(run: Run, found: Found) -> None:
     run.add(
         f"""Every contender starts from the tuned baseline and has the same budget:
         {SEARCHES * budget} starts in {SEARCHES} search{"es" if SEARCHES > 1 else ""}
-        (in turn: in {2 * ROUNDS} searches), then the choices, rounding and polish. *Joint* is the best
-        of all, since whatever one half reaches the joint space holds too; *searched* is what a
-        contender's own searches ended at."""
+        (in turn: in {2 * ROUNDS} searches), then the choices, rounding and polish.
+        *Joint* is the best of all, since whatever one half reaches the joint space
+        holds too; *searched* is what a contender's own search ended at."""
     )
     for (market, minimize), ladder in found.items():
         word, unit, scale = OBJECTIVES[minimize]
