@@ -301,7 +301,8 @@ def scatter(found: Found) -> str:
     )
     return (
         f"{seeds}The search of everything at once ends up to {two(own[worst])} % above "
-        f"the best design known ({MARKETS[worst[0]]}, {OBJECTIVES[worst[1]][0]}){harder}."
+        f"the best design known, in {MARKETS[worst[0]]} for "
+        f"{OBJECTIVES[worst[1]][0]}{harder}."
     )
 
 
