@@ -19,6 +19,9 @@ from codesign.config.quality import load_quality_constants, load_quality_draws
 from codesign.config.study import Study
 from codesign.core.paths import get_path, set_path
 from codesign.core.record import as_float64
+from codesign.hardware.anchor import anchor_chip
+from codesign.hardware.chip import Published
+from codesign.hardware.silicon import silicon
 from codesign.optimize.evidence import gather_evidence
 from codesign.optimize.ladder import EVERYTHING, LADDER, Climber
 from codesign.optimize.problem import Theta, log_constraint
@@ -60,6 +63,15 @@ METRICS = (
 STRUCTURAL = ("chips", "tensor heads", "expert ranks", "active experts")
 AT_LIMIT = 1e-3  # ln(use / limit) above minus this is at its limit
 MINIMUM = "chip.style.min_voltage"
+EXISTING = ("area", "power_density", "shoreline", "sram_bandwidth")
+BUILDABLE = (
+    "technology.fab.reticle_area",
+    "technology.dram.speed_exponent",
+    "technology.dram.height_exponent",
+    "technology.dram.max_layers",
+    "chip.dram.stack_bandwidth",
+)
+"""What says which chips can be built, as the baseline's chip was."""
 ALL, PERFECT = "all constants", "perfect software"
 LOWER, HIGHER = "lower V_min", "higher V_min"
 
@@ -261,10 +273,26 @@ def climb_again(study: Study, ladder: Ladder, *, draws: Draws) -> Ladder:
 
 
 def designs_of(case: Case, count: int) -> list[Design]:
-    """Draws of all constants of a case but those of quality."""
-    drawn = spread(case, draws=count)
+    """Draws of all constants of a case but those of quality.
+
+    The baseline's chip exists: in every draw it has its area, keeps what can be
+    built, and what cannot be drawn otherwise stays.
+    """
+    drawn = spread(dataclasses.replace(case, fixed=BUILDABLE), draws=count)
+    area = silicon(case.design.chip, case.design.technology).area
     lanes = range(1, count + 1)
-    return [jax.tree.map(lambda leaf, i=i: leaf[i], drawn) for i in lanes]
+    designs = [jax.tree.map(lambda leaf, i=i: leaf[i], drawn) for i in lanes]
+    return [_as_built(design, float(area)) for design in designs]
+
+
+def _as_built(design: Design, area: float) -> Design:
+    chip, unknown = design.chip, np.asarray(np.nan)
+    published = Published(
+        **dict.fromkeys(Published.__dataclass_fields__, unknown)
+    ).replace(area=np.asarray(area))
+    known = anchor_chip(chip, published, technology=design.technology).anchor
+    limits = {name: np.asarray(getattr(known, name)) for name in EXISTING}
+    return design.replace(chip=chip.replace(anchor=chip.anchor.replace(**limits)))
 
 
 def with_least_voltage(case: Case, *, side: int) -> Design:
