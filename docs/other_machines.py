@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import jax
 import jax.numpy as jnp
 
-from codesign.calibrate.groups import group_scores, metric_error
+from codesign.calibrate.groups import Group, group_scores, metric_error
 from codesign.calibrate.predict import Prediction, predict_rows
 from codesign.calibrate.score import score
 from codesign.calibrate.validate import HEADINGS
@@ -189,25 +189,35 @@ def _at_rate(cost: Cost, row: Mapping[str, str], *, rate: float) -> float:
     return (plug - idle) / float(cost.throughput) + idle / rate
 
 
-def unseen_chip_rows(rows: str | Path, models: str | Path) -> list[list[str]]:
-    """Errors on B200 with nothing fitted to B200, by maturity, header first.
+def unseen_chip_groups(
+    rows: str | Path, models: str | Path
+) -> dict[float, tuple[Group, ...]]:
+    """Errors on B200 with nothing fitted to B200, by maturity of the software.
 
     The chip is its data sheet in the style of Hopper, the stack that of H100.
     """
     given = [r for r in read_rows(rows).rows if r.chip == UNSEEN and not r.flag]
-    table = [["maturity", "models", "rows", *(HEADINGS[m] for m in UNSEEN_METRICS)]]
+    found: dict[float, tuple[Group, ...]] = {}
     for maturity in MATURITIES:
         with TemporaryDirectory() as folder:
             chip = _data_sheet(Path(folder), maturity=maturity)
             moved = [replace(row, chip=chip, framework="") for row in given]
             done = predict_rows(moved, read_model_rows(models)).done
-        for group in group_scores(done):
+        found[maturity] = group_scores(done)
+    return found
+
+
+def unseen_chip_rows(found: Mapping[float, Sequence[Group]]) -> list[list[str]]:
+    """The same as cells, header first: MAPE / median / bias in percent."""
+    table = [["maturity", "models", "rows", *(HEADINGS[m] for m in UNSEEN_METRICS)]]
+    for maturity, groups in found.items():
+        for group in groups:
             cells = [f"{maturity:g}", group.kind, str(group.rows)]
             for metric in UNSEEN_METRICS:
-                found = group.scores[metric]
+                errors = group.scores[metric]
                 cells.append(
-                    f"{100 * found.mean:.1f} / {100 * found.median:.1f} / "
-                    f"{100 * found.bias:+.0f}"
+                    f"{100 * errors.mean:.1f} / {100 * errors.median:.1f} / "
+                    f"{100 * errors.bias:+.0f}"
                 )
             table.append(cells)
     return table

@@ -20,6 +20,7 @@ BLOCK_SCALE_BITS = 32.0 / 128**2  # fp8 in blocks of 128 x 128 weights, one floa
 LARGEST_BLOCK_SCALE = 0.05  # of weights in 8 bit that have one scale per block
 LARGEST_GROUP_SCALE = 0.2  # of 4-bit integers, 16 + 4 bit over 128; MXFP4 has 0.25
 LARGEST_MX_SCALE = 0.375  # between MXFP4 and NVFP4, 0.5
+MX_SCALE_BITS = 0.25  # 8 bit over 32 weights
 
 GROUPED_INTEGERS = ("gptq", "awq")
 
@@ -29,9 +30,10 @@ def effective_bits(bits: Bits, *, scale_bits: Bits) -> Array:
 
     b_eff = b + b_scale * clip((8 - b) / 4, 0, 1)
 
-    Assumes: formats of 8 and 16 bit carry one scale per tensor or channel,
-    formats of 4 bit and less one per block: MXFP4 8 bit over 32 elements
-    (0.25), NVFP4 8 bit over 16 (0.5).
+    Assumes: formats of 8 and 16 bit carry one scale per tensor, channel or large
+    block, which is not counted, formats of 4 bit and less one per small block: MXFP4
+    8 bit over 32 elements (0.25), also where a model in 8 bit has large blocks; NVFP4
+    8 bit over 16 (0.5).
     Source: OCP Microscaling Formats (MX) Specification v1.0, 2023.
 
     Example:
@@ -40,7 +42,8 @@ def effective_bits(bits: Bits, *, scale_bits: Bits) -> Array:
         >>> float(effective_bits(8.0, scale_bits=0.25))
         8.0
     """
-    return jnp.asarray(bits + scale_bits * saturate((8.0 - bits) / 4.0))
+    scale = jnp.where(is_block_scaled(scale_bits), MX_SCALE_BITS, scale_bits)
+    return jnp.asarray(bits + scale * saturate((8.0 - bits) / 4.0))
 
 
 def pattern_share(density: Fraction) -> Array:
@@ -112,7 +115,8 @@ def class_of_four_bits(
     """
     scale = jnp.asarray(scale_bits)
     block = jnp.where(scale < LARGEST_MX_SCALE, mx, nv)
-    return jnp.where(scale < LARGEST_GROUP_SCALE, integer, block)
+    grouped = (scale < LARGEST_GROUP_SCALE) & ~is_block_scaled(scale)
+    return jnp.where(grouped, integer, block)
 
 
 def interpolate_by_bits(
@@ -160,7 +164,8 @@ def supported_bits(bits: Scalar, *, sharpness: Sharpness) -> Array:
 def quantized_formats(quantization: Any) -> dict[str, float]:
     """Format fields that a Hugging Face ``quantization_config`` sets.
 
-    fp8 quantises weights and activations; MXFP4 keeps 16 bit outside of the
+    fp8 quantises weights and activations, with a scale per tensor, channel or block of
+    128 x 128 weights (``weight_block_size``); MXFP4 keeps 16 bit outside of the
     expert and FFN weights; GPTQ and AWQ store integers with a 16-bit scale and
     a zero point per group of weights, (16 + b) / group bits per element.
 
@@ -174,7 +179,9 @@ def quantized_formats(quantization: Any) -> dict[str, float]:
         raise InputError(f"quantization_config is {quantization!r}, not a mapping.")
     method = quantization.get("quant_method")
     if method in ("fp8", "fbgemm_fp8"):
-        return {"weight_bits": 8.0, "activation_bits": 8.0}
+        blocks = bool(quantization.get("weight_block_size"))
+        scale = {"scale_bits": BLOCK_SCALE_BITS} if blocks else {}
+        return {"weight_bits": 8.0, "activation_bits": 8.0, **scale}
     if method == "mxfp4":
         return {"weight_bits": 4.0, "scale_bits": 0.25, "min_attention_bits": 16.0}
     if method in GROUPED_INTEGERS:

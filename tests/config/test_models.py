@@ -175,7 +175,7 @@ def test_rows_agree_with_the_presets(shared_data: Path):
             continue
         matched += 1
         preset = load_model(name)
-        formats = ("weight_bits", "activation_bits", "min_attention_bits")
+        formats = ("weight_bits", "activation_bits", "min_attention_bits", "scale_bits")
         same = {key: getattr(preset, key) for key in (*formats, "training_tokens")}
         assert_trees_close(model_from_row(row).replace(**same), preset)
     assert matched >= 15
