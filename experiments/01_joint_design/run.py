@@ -12,7 +12,7 @@ same.
 import argparse
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -73,9 +73,11 @@ MARKETS = {
 JOULE, USD = "energy_per_token_server", "usd_per_token"
 OBJECTIVES = {JOULE: ("joules", "J/token", 1.0), USD: ("dollars", "USD/Mtoken", 1e6)}
 """Word, unit and scale of what is minimised."""
-DRAWS = {JOULE: Draws(16, 8), USD: Draws(8, 0)}
+DRAWS = {JOULE: Draws(8, 4), USD: Draws(4, 0)}
 SMALL_DRAWS, SMALL_STARTS = Draws(2, 0), 16
+FULL = ((search, "POLISH_TRIALS", 64),)
 SMALL = ((engine, "GROUP", SMALL_STARTS), (search, "POLISH_TRIALS", 16))
+"""Settings of the search: two fifths and a tenth of the usual polish."""
 KINDS = {
     ALL: "all constants drawn",
     "quality": "quality law drawn",
@@ -127,16 +129,18 @@ def ladders(run: Run, keys: Sequence[Key], *, again: Sequence[Key]) -> Found:
 
 @contextmanager
 def short_search(run: Run) -> Iterator[None]:
-    """Few starts and a polish of a tenth of the trials while this lasts."""
-    starts = dataclasses.replace(run.study.search, starts=SMALL_STARTS)
-    run.study = dataclasses.replace(run.study, search=starts)
-    before = [getattr(module, name) for module, name, _ in SMALL]
+    """A shorter polish, and few starts in the small setting, while this lasts."""
+    if run.small:
+        starts = dataclasses.replace(run.study.search, starts=SMALL_STARTS)
+        run.study = dataclasses.replace(run.study, search=starts)
+    settings = SMALL if run.small else FULL
+    before = [getattr(module, name) for module, name, _ in settings]
     try:
-        for module, name, value in SMALL:
+        for module, name, value in settings:
             setattr(module, name, value)
         yield
     finally:
-        for (module, name, _), value in zip(SMALL, before, strict=True):
+        for (module, name, _), value in zip(settings, before, strict=True):
             setattr(module, name, value)
 
 
@@ -149,7 +153,7 @@ def write(run: Run, *, again: Sequence[Key]) -> None:
         else [(market, minimize) for market in MARKETS for minimize in OBJECTIVES]
     )
     run.draws = (SMALL_DRAWS if run.small else DRAWS[JOULE]).all
-    with short_search(run) if run.small else nullcontext():
+    with short_search(run):
         found = ladders(run, keys, again=again)
     run.add("# 01 What does joint design gain?")
     claim(run, found)
