@@ -48,11 +48,16 @@ THUMBNAIL = (2.6, 1.75)
 
 @contextmanager
 def figure(
-    run: Run, name: str, *, columns: int = 1, size: tuple[float, float] = SIZE
+    run: Run,
+    name: str,
+    *,
+    columns: int = 1,
+    rows: int = 1,
+    size: tuple[float, float] = SIZE,
 ) -> Iterator[Any]:
     """Axes to draw on; afterwards the figure is saved, the first with a thumbnail."""
     with mpl.rc_context(STYLE):
-        made, axes = plt.subplots(1, columns, figsize=size, layout="constrained")
+        made, axes = plt.subplots(rows, columns, figsize=size, layout="constrained")
         yield axes
         save(made, run.out / f"{name}.svg")
         if not run.figures:
