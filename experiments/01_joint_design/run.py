@@ -338,6 +338,7 @@ def draw_gains(run: Run, found: Found) -> None:
             axes.set(
                 xlabel=f"{OBJECTIVES[minimize]} per token saved [%]",
                 xlim=(0, 100),
+                xticks=range(0, 100, 20),
             )
             if axes is not np.atleast_1d(made)[0]:
                 axes.set_yticklabels([])
