@@ -148,7 +148,7 @@ def write(run: Run, *, again: Sequence[Key]) -> None:
     keys = (
         [("chat", run.study.minimize)]
         if own
-        else [(market, minimize) for market in MARKETS for minimize in OBJECTIVES]
+        else [(market, minimize) for minimize in OBJECTIVES for market in MARKETS]
     )
     run.draws = (SMALL_DRAWS if run.small else DRAWS[JOULE]).all
     with short_search(run):
@@ -172,7 +172,12 @@ def write(run: Run, *, again: Sequence[Key]) -> None:
 
 
 def drawn(found: Ladder, kind: str = ALL) -> dict[str, np.ndarray]:
-    """Gain against the tuned baseline per draw, by contender; first the central."""
+    """Gain against the tuned baseline per draw, by contender; first the central.
+
+    Of the legal designs alone where no draw was solved.
+    """
+    if kind not in found.again:
+        return {name: np.array([found.gain(name)]) for name in CONTENDERS}
     each = gains(found.again[kind], CONTENDERS)
     return dict(zip(CONTENDERS, each, strict=True))
 
@@ -192,7 +197,8 @@ def searched(found: Ladder, *names: str) -> float:
 
 def known(rows: Sequence[np.ndarray]) -> np.ndarray:
     """Markets x draws, without those in which a baseline cannot keep its limits."""
-    values = np.array(rows)
+    most = max(len(row) for row in rows)
+    values = np.array([row if len(row) > 1 else np.repeat(row, most) for row in rows])
     return values[:, np.isfinite(values).all(axis=0)]
 
 
@@ -481,12 +487,18 @@ def left_out(found: Found) -> str:
         for (market, minimize), ladder in found.items()
     }
     words = [f"{number} for {name}" for name, number in count.items() if number]
-    if not words:
-        return "In every draw the baseline can keep its limits."
-    return (
+    bare = [
+        f"{MARKETS[market]}, {OBJECTIVES[minimize]}"
+        for (market, minimize), ladder in found.items()
+        if ALL not in ladder.again
+    ]
+    kept = (
         "Draws in which even the tuned baseline cannot keep its limits are left out: "
         f"{'; '.join(words)}."
+        if words
+        else "In every draw the baseline can keep its limits."
     )
+    return f"{kept} Not drawn: {'; '.join(bare)}." if bare else kept
 
 
 def rung_tables(run: Run, found: Found) -> None:
