@@ -7,6 +7,7 @@ same.
     python experiments/01_joint_design/run.py            # the page
     python experiments/01_joint_design/run.py --small    # one market, few starts
     python experiments/01_joint_design/run.py --market edge --minimize usd_per_token
+    python experiments/01_joint_design/run.py --stored   # draw the page only
 """
 
 import argparse
@@ -103,6 +104,15 @@ def study_of(run: Run, key: Key) -> Study:
     return cd.load_study(file, overrides=[f"minimize={minimize}"])
 
 
+def kept_ladders(run: Run, keys: Sequence[Key]) -> Found:
+    """The stored ladders, whatever is missing."""
+    files = {key: run.out / "results" / f"{'_'.join(key)}.json" for key in keys}
+    every = {key: stored(file, study_of(run, key)) for key, file in files.items()}
+    found = {key: ladder for key, ladder in every.items() if ladder is not None}
+    run.kept_seconds += sum(ladder.seconds for ladder in found.values())
+    return found
+
+
 def ladders(run: Run, keys: Sequence[Key], *, again: Sequence[Key]) -> Found:
     """The ladder of every market and objective, stored or climbed now."""
     found = {}
@@ -142,7 +152,7 @@ def short_search(run: Run) -> Iterator[None]:
             setattr(module, name, value)
 
 
-def write(run: Run, *, again: Sequence[Key]) -> None:
+def write(run: Run, *, again: Sequence[Key], as_stored: bool) -> None:
     """All numbers, figures and the page."""
     own = run.small or run.out != run.folder
     keys = (
@@ -152,7 +162,9 @@ def write(run: Run, *, again: Sequence[Key]) -> None:
     )
     run.draws = (SMALL_DRAWS if run.small else DRAWS[JOULE]).all
     with short_search(run):
-        found = ladders(run, keys, again=again)
+        found = (
+            kept_ladders(run, keys) if as_stored else ladders(run, keys, again=again)
+        )
     run.add("# 01 What does joint design gain?")
     claim(run, found)
     draw_gains(run, found)
@@ -632,6 +644,7 @@ def run_experiment(arguments: Sequence[str] | None = None) -> Run:
     parser.add_argument("--market", choices=MARKETS)
     parser.add_argument("--minimize", choices=OBJECTIVES)
     parser.add_argument("--again", action="store_true", help="climb all anew")
+    parser.add_argument("--stored", action="store_true", help="climb nothing")
     options, rest = parser.parse_known_args(arguments)
     chosen = options.again or options.market or options.minimize
     again = [
@@ -643,7 +656,8 @@ def run_experiment(arguments: Sequence[str] | None = None) -> Run:
         and options.minimize in {None, minimize}
     ]
     change = "baseline.model=llama-3-8b"
-    return main(__file__, partial(write, again=again), change=change, arguments=rest)
+    work = partial(write, again=again, as_stored=options.stored)
+    return main(__file__, work, change=change, arguments=rest)
 
 
 if __name__ == "__main__":
