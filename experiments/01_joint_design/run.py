@@ -84,6 +84,7 @@ KINDS = {
     HIGHER: "higher V_min",
     PERFECT: "perfect software",
 }
+SAME = 5e-4  # of the objective, below which a difference is none
 PAYS, NOISE = 0.05, 0.02  # of the objective: what counts, what the search scatters
 COLORS = {
     HARDWARE: fig.SKY,
@@ -198,13 +199,8 @@ def beyond(found: Ladder, *names: str, kind: str = ALL) -> np.ndarray:
     """What joint design takes less than the best of some contenders, per draw."""
     each = drawn(found, kind)
     best = np.max([each[name] for name in names], axis=0)
-    return 1 - (1 - each[JOINT]) / (1 - best)
-
-
-def searched(found: Ladder, *names: str) -> float:
-    """The same between the legal designs that the searches found."""
-    best = max(found.gain(name) for name in names)
-    return 1 - (1 - found.gain(JOINT)) / (1 - best)
+    further = 1 - (1 - each[JOINT]) / (1 - best)
+    return np.where(further < SAME, 0.0, further)
 
 
 def known(rows: Sequence[np.ndarray]) -> np.ndarray:
@@ -655,7 +651,7 @@ def run_experiment(arguments: Sequence[str] | None = None) -> Run:
         and options.market in {None, market}
         and options.minimize in {None, minimize}
     ]
-    change = "baseline.model=llama-3-8b"
+    change = "request.output_length=512"
     work = partial(write, again=again, as_stored=options.stored)
     return main(__file__, work, change=change, arguments=rest)
 

@@ -31,8 +31,7 @@ from codesign.outcome.answer import metric
 from codesign.quality.constants import QualityConstants
 from codesign.report.limits import limit_title
 from codesign.serving.design import Design
-from codesign.study.archive import study_to_dict
-from codesign.study.job import SILENT, fingerprint
+from codesign.study.job import fingerprint
 from codesign.study.plain import flatten
 from experiments.common.again import solve_again
 from experiments.common.draws import (
@@ -333,9 +332,10 @@ def _shaped(value: Any, like: Any) -> np.ndarray:
 
 
 def question_of(study: Study) -> str:
-    """Digest of what a study asks, whatever the constants."""
-    asked = {k: v for k, v in study_to_dict(study).items() if k not in SILENT}
-    return fingerprint(asked)
+    """Digest of what a study's file asks, whatever the constants behind it."""
+    asked = {k: v for k, v in study.resolved.items() if k != "name"}
+    starts = study.search.starts
+    return fingerprint({**asked, "minimize": study.minimize, "starts": starts})
 
 
 def constants_of(study: Study) -> str:
