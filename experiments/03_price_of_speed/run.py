@@ -197,7 +197,7 @@ def draw_speed(
     run: Run, found: Sequence[dict[str, np.ndarray]], *, curves: dict[str, Any]
 ) -> None:
     """Energy and dollars per token over the speed of one user."""
-    with fig.figure(run, "speed", columns=2, size=(9.4, 4.8)) as (left, right):
+    with fig.figure(run, "speed", columns=2, size=(8.2, 4.4)) as (left, right):
         for place, got in zip(PLACES, found, strict=True):
             speed = np.array([interval(row)[0] for row in got["speed"]])
             for axes, key in ((left, "joule"), (right, "usd")):
@@ -220,7 +220,7 @@ def draw_speed(
         ):
             fig.log_axes(axes)
             axes.set(xlabel="speed of one user [token/s]", ylabel=title)
-        left.legend(fontsize=9)
+        fig.legend_above(left, columns=3)
 
 
 def size_cases(run: Run, *, stack: str | None) -> tuple[list[Case], list[Case]]:

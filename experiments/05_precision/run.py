@@ -15,6 +15,8 @@ from codesign.model.parameters import count_parameters
 from codesign.serving.design import set_parameter
 from experiments.common import figure as fig
 from experiments.common.draws import (
+    COMMON_STACK,
+    SOFTWARE,
     Case,
     at,
     build_case,
@@ -22,6 +24,7 @@ from experiments.common.draws import (
     column,
     elasticity,
     evaluate_cases,
+    on_stack,
 )
 from experiments.common.page import (
     Run,
@@ -109,7 +112,7 @@ def write(run: Run) -> None:
         chip: build_case(
             chip,
             chip=chip,
-            stack="vllm-0.11-h100",
+            stack=COMMON_STACK,
             num_chips=float(given["num_chips"]),
             tensor_parallel=float(given["tensor_parallel"]),
             model=str(given["model"]),
@@ -133,12 +136,16 @@ def write(run: Run) -> None:
         )
         for batch in BATCHES
     }
-    ideal = at_equal_quality(
-        run,
-        case_of(run.study, stack="ideal"),
-        paths=OPERANDS["weights"],
-        growth=growth["weights"],
-    )
+    software = {
+        f"{chip}, {title}": at_equal_quality(
+            run,
+            on_stack(case, stack),
+            paths=OPERANDS["weights"],
+            growth=growth["weights"],
+        )
+        for chip, case in cases.items()
+        for title, stack in SOFTWARE.items()
+    }
     draw(run, widths, joules=joules)
     page(
         run,
@@ -147,7 +154,7 @@ def write(run: Run) -> None:
             "growth": growth,
             "joules": joules,
             "batches": batches,
-            "ideal": ideal,
+            "software": software,
             "base": base,
             "cases": cases,
         },
@@ -156,7 +163,7 @@ def write(run: Run) -> None:
 
 def draw(run: Run, widths: Sequence[float], *, joules: dict[Any, Any]) -> None:
     """Joules at equal quality over the width."""
-    with fig.figure(run, "bits", columns=2, size=(9.4, 4.3)) as both:
+    with fig.figure(run, "bits", columns=2, size=(8.2, 4.4)) as both:
         colors = (fig.BLUE, fig.ORANGE, fig.GREEN)
         for axes, chip in zip(both, CHIPS, strict=True):
             for color, name in zip(colors, OPERANDS, strict=True):
@@ -178,7 +185,7 @@ def draw(run: Run, widths: Sequence[float], *, joules: dict[Any, Any]) -> None:
                 ylim=(0, 2),
                 xticks=[2, 4, 6, 8, 16],
             )
-        both[0].legend(fontsize=10)
+        fig.legend_above(both[0], columns=3)
 
 
 def best_width(found: dict[float, np.ndarray]) -> np.ndarray:
@@ -225,6 +232,8 @@ def page(run: Run, got: dict[str, Any]) -> None:
         {band(weights[8.0])} at 8 bit, {band(weights[3.0])} at 3. Scales and a 16-bit
         head included, a 70B model at 4 bit takes {two(stored / 1e9)} GB. Decode then
         still waits for memory {band(wall, "%", scale=0.01)} of its time.""",
+        surprise=f"""At equal quality weights want {band(best, "bit")}: what narrower
+        ones lose has to be bought back with layers.""",
     )  # fmt: skip
     run.add("![Joules at equal quality over bits](bits.svg)", "## Numbers")
     run.add(
@@ -244,15 +253,15 @@ def page(run: Run, got: dict[str, Any]) -> None:
         for b in got["widths"]
     ]
     run.add(*table(head, rows))
-    run.add("Weights on H100, how the best width moves:")
+    run.add("How the best width moves, weights alone unless said:")
     rows = [
         [f"{batch:g} sequences", band(best_width(found), "bit"), band(found[4.0])]
         for batch, found in got["batches"].items()
     ]
-    rows.append(
-        ["perfect software", band(best_width(got["ideal"]), "bit"),
-         band(got["ideal"][4.0])]
-    )  # fmt: skip
+    rows += [
+        [title, band(best_width(found), "bit"), band(found[4.0])]
+        for title, found in got["software"].items()
+    ]
     rows += [
         [
             f"{chip}, weights and activations",

@@ -18,12 +18,14 @@ from codesign.serving.design import Design
 from codesign.serving.training import prompt_pass
 from experiments.common import figure as fig
 from experiments.common.draws import (
+    SOFTWARE,
     Case,
     at,
     build_case,
     column,
     elasticity,
     evaluate_cases,
+    on_stack,
 )
 from experiments.common.page import (
     Run,
@@ -94,8 +96,23 @@ def write(run: Run) -> None:
             "joule": column(serve, "energy_per_token"),
         }
         found[chip] = {name: relative(each / t, sizes) for name, t in times.items()}
+    log.info("software")
+    software = {
+        title: {chip: prefill_lost(run, cases[chip], stack=stack) for chip in CHIPS}
+        for title, stack in SOFTWARE.items()
+    }
     draw(run, sizes, found=found)
-    page(run, sizes, got={"found": found, "cases": cases})
+    page(run, sizes, got={"found": found, "cases": cases, "software": software})
+
+
+def prefill_lost(run: Run, cases: Sequence[Case], *, stack: str | None) -> np.ndarray:
+    """Worst loss of prefill of a size off the tiles, under a software."""
+    sizes = np.asarray(run.values("model.hidden_size"))
+    each = np.array([weights(case) for case in cases])[:, None]
+    moved = [on_stack(case, stack) for case in cases]
+    costs = evaluate_cases(moved, draws=run.draws, function=one_prompt)
+    line = relative(each / column(costs, "duration"), sizes)
+    return 1 - line[sizes % ALIGNED != 0].min(axis=0)
 
 
 def relative(values: np.ndarray, sizes: np.ndarray) -> np.ndarray:
@@ -110,7 +127,7 @@ def relative(values: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 def draw(run: Run, sizes: np.ndarray, *, found: dict[str, Any]) -> None:
     """Useful work per time over the hidden size, prefill and decode."""
-    with fig.figure(run, "tiles", columns=2, size=(9.4, 4.2)) as both:
+    with fig.figure(run, "tiles", columns=2, size=(8.2, 4.4)) as both:
         for axes, phase in zip(both, ("prefill", "decode"), strict=True):
             for chip, (_, color) in CHIPS.items():
                 fig.line(
@@ -129,7 +146,7 @@ def draw(run: Run, sizes: np.ndarray, *, found: dict[str, Any]) -> None:
                 title=phase,
                 ylim=(90, 104),
             )
-        both[0].legend(fontsize=10, loc="lower right")
+        fig.legend_above(both[0], columns=4)
 
 
 def page(run: Run, sizes: np.ndarray, *, got: dict[str, Any]) -> None:
@@ -181,6 +198,14 @@ def page(run: Run, sizes: np.ndarray, *, got: dict[str, Any]) -> None:
         """Largest loss of sizes off the tiles, against the line through multiples of
         128:""",
         *table(head, rows),
+    )
+    rows = [
+        [title, *(band(100 * lost[chip]) for chip in CHIPS)]
+        for title, lost in got["software"].items()
+    ]
+    run.add(
+        "The same loss of prefill [%] by software; the rest of the page is perfect's:",
+        *table(["software", *CHIPS], rows),
     )
     rows = [
         [f"{size:g}", *(share(found[c]["prefill"][i]) for c in CHIPS)]

@@ -121,7 +121,7 @@ def write(run: Run) -> None:
 
 def draw(run: Run, nodes: Sequence[float], *, found: dict[str, list[Any]]) -> None:
     """Joules and dollars per token over the node."""
-    with fig.figure(run, "nodes", columns=2, size=(9.4, 4.3)) as both:
+    with fig.figure(run, "nodes", columns=2, size=(8.2, 4.4)) as both:
         for axes, path, scale, title in (
             (both[0], "energy_per_token_server", 1.0, "energy per token, server [J]"),
             (both[1], "usd_per_token", 1e-6, "dollars per million tokens"),
@@ -140,7 +140,7 @@ def draw(run: Run, nodes: Sequence[float], *, found: dict[str, list[Any]]) -> No
             axes.set_xticks([28, 16, 12, 7, 5, 3, 2], [28, 16, 12, 7, 5, 3, 2])
             axes.invert_xaxis()
             axes.set(xlabel="node [nm]", ylabel=title)
-        both[0].legend(fontsize=10)
+        fig.legend_above(both[0], columns=3)
 
 
 def claim(

@@ -19,6 +19,7 @@ from experiments.common.draws import Case, at, build_case, elasticity, evaluate_
 from experiments.common.page import (
     Run,
     band,
+    clause,
     elasticity_table,
     interval,
     log,
@@ -126,6 +127,10 @@ def claim_analog(run: Run, ideal: dict[str, list[Any]], *, place: int) -> None:
     products = theirs[key] / own[key]
     whole = analog.energy_per_token / digital.energy_per_token
     ceiling = digital.energy_per_token / (digital.energy_per_token - own[key])
+    still = clause(
+        whole > 1,
+        ": cells, converters and their leakage stand still while other layers work",
+    )
     run.claim(
         19,
         "Analog substrates could be far more efficient.",
@@ -138,9 +143,12 @@ def claim_analog(run: Run, ideal: dict[str, list[Any]], *, place: int) -> None:
         ],
         gist=f"""At 4-bit weights analog products with their converters take
         {band(products)} of the digital ones' joules, but a token takes {band(whole)}
-        times as many end to end: cells, converters and their leakage stand still while
-        other layers work. Even with free products the digital chip would gain a factor
+        times as many end to
+        end{still}. Even with free products the digital chip would gain a factor
         {band(ceiling)}: that is the ceiling.""",
+        surprise=f"""Analog products, converters included, take {band(products)} of the
+        digital ones' joules, and the chip around them {band(whole)} times the joules
+        per token.""",
     )  # fmt: skip
 
 
@@ -170,6 +178,11 @@ def claim_rom(
         for name in (ROM, DIGITAL)
     }
     short = life[min(life)][0].usd_per_token / life[max(life)][0].usd_per_token
+    shared = clause(
+        many > 1,
+        ", since weights that need not be fetched save nothing where fetching is "
+        "shared, and the chip has little arithmetic and slow memory for the cache",
+    )
     run.claim(
         20,
         "Burning the model into a chip will be far cheaper.",
@@ -182,9 +195,8 @@ def claim_rom(
         gist=f"""With perfect software and one user two ROM chips are {band(fast)} times
         as fast as the programmable chip, at {band(one)} of the dollars and
         {band(energy)} of the joules per token; at {batches[-1]:g} sequences they take
-        {band(many)} and {band(energy_many)} times as much, since weights that need not
-        be fetched save nothing where fetching is shared, and the chip has little
-        arithmetic and slow memory for the cache. A model that lives three months
+        {band(many)} and {band(energy_many)} times as
+        much{shared}. A model that lives three months
         instead
         of three years costs {band(short)} times as much per token.""",
     )  # fmt: skip

@@ -23,7 +23,16 @@ from experiments.common.draws import (
     elasticity,
     evaluate_cases,
 )
-from experiments.common.page import Run, band, elasticity_table, log, main, table, two
+from experiments.common.page import (
+    Run,
+    band,
+    clause,
+    elasticity_table,
+    log,
+    main,
+    table,
+    two,
+)
 from experiments.common.quality import closing_growth, gaps
 from experiments.common.verdict import part
 
@@ -198,6 +207,10 @@ def page(run: Run, got: dict[str, Any]) -> None:
     cache = shares[FULL, far]["attention over the cache"]
     cell = got["cells"][FULL][1]
     moved = cell["on the chip"] + cell["DRAM"] + cell["links"]
+    stay = clause(
+        gain[-1] > gain[1],
+        " What is replaced is reading the cache: the products with weights stay.",
+    )
     run.add("# 13 Is the matrix product the right primitive?")
     run.claim(
         21,
@@ -219,9 +232,7 @@ def page(run: Run, got: dict[str, Any]) -> None:
         {band(moved, "%", scale=0.01)}. At equal quality a hybrid with attention in an
         eighth of its layers takes {band(1 / gain[1])} of the joules at {near:g} tokens
         and {band(1 / gain[-1])} at {far:g}; windows of {WINDOW:g} tokens
-        {band(1 / windows[-1])}. What is replaced is reading the cache: the products
-        with
-        weights stay.""",
+        {band(1 / windows[-1])}.{stay}""",
     )  # fmt: skip
     run.add("![Joules over the context](context.svg)", "## Numbers")
     rows = [

@@ -17,7 +17,16 @@ from codesign.model.transformer import Transformer
 from codesign.outcome.thinking import accuracy, model_thinker, thinking_tokens
 from codesign.quality.ensemble import draw_axes
 from experiments.common import figure as fig
-from experiments.common.draws import Case, at, build_case, elasticity, evaluate_cases
+from experiments.common.draws import (
+    COMMON_STACK,
+    SOFTWARE,
+    Case,
+    at,
+    build_case,
+    elasticity,
+    evaluate_cases,
+    on_stack,
+)
 from experiments.common.page import (
     Run,
     band,
@@ -38,7 +47,6 @@ YEARS = {
     "2025": ("qwen3-235b-a22b", "h200-sxm"),
 }
 SHORT, LONG = 256.0, 4096.0
-STACK = "vllm-0.11-h100"
 
 
 def serving(run: Run, model: str, *, chip: str, tokens: float = SHORT) -> Case:
@@ -48,7 +56,7 @@ def serving(run: Run, model: str, *, chip: str, tokens: float = SHORT) -> Case:
     return build_case(
         f"{model} on {chip}",
         chip=chip,
-        stack=STACK,
+        stack=COMMON_STACK,
         num_chips=16 if "405b" in model else 8,
         model=model,
         batch=float(given["batch"]),
@@ -120,6 +128,11 @@ def write(run: Run) -> None:
         }
         for year, (model, chip) in YEARS.items()
     }
+    log.info("software")
+    software = {
+        title: by_software(run, tokens, cases=cases, stack=stack)
+        for title, stack in SOFTWARE.items()
+    }
     quality = scores(
         [serving(run, m, chip=c).design.model for m, c in YEARS.values()],
         [SHORT, LONG],
@@ -136,8 +149,37 @@ def write(run: Run) -> None:
             "quality": quality,
             "cases": cases,
             "target": target,
+            "software": software,
         },
     )
+
+
+def by_software(
+    run: Run,
+    tokens: dict[str, np.ndarray],
+    *,
+    cases: dict[str, Case],
+    stack: str | None,
+) -> dict[str, np.ndarray]:
+    """The three ratios of the claim under a software."""
+    small, middle = (
+        joules(run, on_stack(cases[m], stack), tokens=tokens[m])
+        for m in list(FAMILY)[:2]
+    )
+    (first, chip), (last, newer) = YEARS["2023"], YEARS["2025"]
+    old, new = (
+        on_stack(serving(run, model, chip=on, tokens=length), stack)
+        for model, on, length in ((first, chip, SHORT), (last, newer, LONG))
+    )
+    before, after = (
+        cost.energy_per_token_server
+        for cost in evaluate_cases([old, new], draws=run.draws)
+    )
+    return {
+        "token": after / before,
+        "answer": after * LONG / (before * SHORT),
+        "small": small / middle,
+    }
 
 
 def lanes(values: np.ndarray) -> np.ndarray:
@@ -241,6 +283,19 @@ def page(run: Run, got: dict[str, Any]) -> None:
     run.add(
         "One stack for all years, so that only models and chips differ:",
         *table(head, rows),
+        "The ratios of the claim by software; the verdict is the first row's:",
+        *table(
+            [
+                "software",
+                "a token, 2025 over 2023",
+                "an answer with long thought",
+                "8B over 70B at equal answers",
+            ],
+            [
+                [title, *(band(x) for x in each.values())]
+                for title, each in got["software"].items()
+            ],
+        ),
         "## What matters most",
         *elasticity_table(
             [("J/token, 70B", elasticity(base, of="energy_per_token_server"))]

@@ -37,6 +37,13 @@ MOST_RANGE = 100.0  # high over low of constants whose low is zero
 GROUPS = ("technology", "chip", "stack")
 PRICE = "published.price"
 PRICE_PATH = "chip.anchor.price"
+COMMON_STACK = "vllm-0.11-h100"
+SOFTWARE: dict[str, str | None] = {
+    "H100's software for all": COMMON_STACK,
+    "perfect software": "ideal",
+    "each its own software": None,
+}
+"""Stacks that comparisons are made under, by title; none is the chip's own."""
 HELD = ("technology.datacenter.utilization",)
 """How the service is used, no property of technology: stays as the study says."""
 
@@ -81,6 +88,13 @@ def case_of(study: Study, *, stack: str | None = None) -> Case:
     if stack is not None:
         design = design.replace(stack=cd.load_stack(stack))
     return Case(name=chip, design=design, chip=chip, stack=held)
+
+
+def on_stack(case: Case, stack: str | None) -> Case:
+    """The case with another serving stack; none is the chip's own."""
+    name = stack or str(chip_info(case.chip).stack)
+    design = case.design.replace(stack=cd.load_stack(name))
+    return replace(case, design=design, stack=name)
 
 
 def at(case: Case, name: str = "", **changes: float) -> Case:
@@ -229,6 +243,17 @@ def elasticity(case: Case, *, of: str, most: int = 5) -> list[tuple[str, float]]
     moved = {path: abs(value) * _width(axes[path][1]) for path, value in found.items()}
     ranked = sorted(moved, key=lambda path: -moved[path])
     return [(path, found[path]) for path in ranked[:most] if moved[path] > LEAST]
+
+
+def half_ranges(case: Case) -> dict[str, float]:
+    """Half the logarithm of the range of every constant that is drawn, by path."""
+    return {path: _width(axis) for path, (_, axis) in _axes(case, GROUPS).items()}
+
+
+def range_of(case: Case, path: str) -> tuple[float, float]:
+    """The 5 and 95 % quantiles of a constant."""
+    low, high = axis_values(_axes(case, GROUPS)[path][1], np.array([0.05, 0.95]))
+    return float(low), float(high)
 
 
 def _width(axis: Axis) -> float:

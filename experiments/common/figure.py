@@ -48,11 +48,16 @@ THUMBNAIL = (2.6, 1.75)
 
 @contextmanager
 def figure(
-    run: Run, name: str, *, columns: int = 1, size: tuple[float, float] = SIZE
+    run: Run,
+    name: str,
+    *,
+    columns: int = 1,
+    rows: int = 1,
+    size: tuple[float, float] = SIZE,
 ) -> Iterator[Any]:
     """Axes to draw on; afterwards the figure is saved, the first with a thumbnail."""
     with mpl.rc_context(STYLE):
-        made, axes = plt.subplots(1, columns, figsize=size, layout="constrained")
+        made, axes = plt.subplots(rows, columns, figsize=size, layout="constrained")
         yield axes
         save(made, run.out / f"{name}.svg")
         if not run.figures:
@@ -104,6 +109,13 @@ def log_axes(axes: Axes, *, x: bool = True, y: bool = True) -> None:
     if y:
         axes.set_yscale("log")
         log_ticks(axes.yaxis)
+
+
+def legend_above(axes: Axes, *, columns: int) -> None:
+    """The legend of one panel above all of them."""
+    entries = axes.get_legend_handles_labels()
+    whole = axes.get_figure(root=True)
+    whole.legend(*entries, loc="outside upper center", ncols=columns)
 
 
 def line(

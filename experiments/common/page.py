@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 import codesign as cd
 from codesign.app.start import start_jax
 from codesign.config.study import Study
-from experiments.common.verdict import Part, judge
+from experiments.common.verdict import MORE_LIKELY, Part, judge
 
 DATA = "CODESIGN_DATA"
 FULL_DRAWS, SMALL_DRAWS = 128, 16
@@ -33,23 +33,24 @@ log = logging.getLogger("experiment")
 
 @dataclass
 class Run:
-    """One run of an experiment: its settings, and what it has written."""
+    """One run of an experiment: its settings, and what it has written.
+
+    ``draws`` of the constants are taken; ``kept_seconds`` is the time that results
+    took which the run found stored.
+    """
 
     folder: Path
     study: Study
     small: bool
     out: Path
     data: Path | None
+    draws: int
     parts: list[str] = field(default_factory=list[str])
     claims: dict[int, str] = field(default_factory=dict[int, str])
     numbers: dict[str, Any] = field(default_factory=dict[str, Any])
     figures: list[str] = field(default_factory=list[str])
     started: float = field(default_factory=time.monotonic)
-
-    @property
-    def draws(self) -> int:
-        """How many draws of the constants."""
-        return SMALL_DRAWS if self.small else FULL_DRAWS
+    kept_seconds: float = 0.0
 
     @property
     def name(self) -> str:
@@ -66,14 +67,23 @@ class Run:
         """Paragraphs, headings, list entries or table lines of the page."""
         self.parts += texts
 
-    def claim(self, number: int, text: str, *, parts: Sequence[Part], gist: str) -> str:
-        """A verdict with the statements behind it."""
+    def claim(
+        self,
+        number: int,
+        text: str,
+        *,
+        parts: Sequence[Part],
+        gist: str,
+        surprise: str = "",
+    ) -> str:
+        """A verdict with the statements behind it, and what of it surprised."""
         word = judge(parts)
         self.claims[number] = word
         self.numbers[f"claim {number}"] = {
             "verdict": word,
             "gist": flat(gist),
             "statements": {p.statement: round(p.share, 3) for p in parts},
+            "surprise": flat(surprise),
         }
         self.add(f"**Claim {number}: {word}.** *{text}* {gist}")
         self.add(
@@ -114,10 +124,11 @@ def main(
         small=options.small,
         out=options.out or (Path("runs") / folder.name if own else folder),
         data=options.data or _data(folder),
+        draws=SMALL_DRAWS if options.small else FULL_DRAWS,
     )
     run.out.mkdir(parents=True, exist_ok=True)
     write(run)
-    seconds = time.monotonic() - run.started
+    seconds = time.monotonic() - run.started + run.kept_seconds
     run.add("## Run again", *_again(run, seconds, change=change))
     (run.out / "README.md").write_text(joined(run.parts), encoding="utf-8")
     numbers = json.dumps(run.numbers, indent=1, ensure_ascii=False, default=float)
@@ -214,6 +225,20 @@ def band(values: ArrayLike, unit: str = "", *, scale: float = 1.0) -> str:
     if two(low) == two(high):
         return text
     return f"{text} ({two(low)}–{two(high)})"
+
+
+def clause(true: ArrayLike, text: str, *, other: str = "") -> str:
+    """Words that depend on what was found: those of most of the draws.
+
+    The first entry, at the central constants, is no draw.
+
+    Example:
+        >>> clause([0.0, 1.0, 1.0], "cheaper", other="dearer")
+        'cheaper'
+    """
+    found = np.atleast_1d(np.asarray(true, float))
+    share = float(np.mean(found[1:] if found.size > 1 else found))
+    return text if share > MORE_LIKELY else other
 
 
 def flat(text: str) -> str:

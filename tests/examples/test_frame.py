@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.common.draws import build_case, evaluate_cases, spread
-from experiments.common.page import band, joined, two
+from experiments.common.page import band, clause, joined, two
 from experiments.common.verdict import HALF, HOLDS, OPEN, WRONG, Part, judge
 
 LENGTHS = {"prompt_length": 512, "output_length": 128}
@@ -33,6 +33,16 @@ def test_numbers_have_two_digits_and_the_band_is_that_of_the_draws():
         "−0.50",
     ]
     assert band([100.0, *np.linspace(1, 3, 101)], "J") == "2.0 J (1.1–2.9)"
+
+
+@pytest.mark.parametrize(
+    ("true", "text"),
+    [([0, 1, 1], "yes"), ([1, 0, 0], "no"), ([1, 1, 0], "no"), (1.0, "yes")],
+)
+def test_words_are_those_of_most_draws_and_the_first_entry_is_none(
+    true: list[float] | float, text: str
+):
+    assert clause(true, "yes", other="no") == text
 
 
 def test_paragraphs_wrap_and_tables_stay():
