@@ -69,25 +69,6 @@ def test_batch_equals_loop():
     )
 
 
-def test_a_root_takes_about_ten_values_and_all_its_digits():
-    seen: list[int] = []
-
-    def power(x: jax.Array) -> jax.Array:
-        jax.debug.callback(lambda: seen.append(1))
-        bound = jnp.maximum(0.3, 0.2 / x)
-        return x**2 * (1.0 + x) / bound - 1.0
-
-    root = rising_root(power, low=0.05, high=1.0)
-    jax.effects_barrier()
-    assert len(seen) < 16
-    low, high = 0.05, 1.0
-    for _ in range(80):
-        middle = 0.5 * (low + high)
-        above = middle**2 * (1.0 + middle) / max(0.3, 0.2 / middle) > 1.0
-        low, high = (low, middle) if above else (middle, high)
-    assert float(root) == pytest.approx(low, rel=1e-14)
-
-
 def test_steps_flat_parts_and_kinks_end_as_well():
     for corner in (0.1, 0.5, 0.9):
         step = rising_root(
