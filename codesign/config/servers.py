@@ -43,8 +43,9 @@ def stack_of(row: MeasuredRow) -> str:
     if version or row.fixed_lengths:
         for server in _servers():
             first = server.engines.get(engine)
-            known = first is not None and chip.name in server.chips
-            if known and _version(version) >= first:
+            if first is None or chip.name not in server.chips:
+                continue
+            if _version(version) >= first:
                 return server.stack
     release = f"{engine}-{'.'.join(version.split('.')[:2])}-"
     same = [stack for stack in list_presets("stacks") if stack.startswith(release)]
