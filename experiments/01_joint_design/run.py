@@ -479,7 +479,8 @@ def robust_table(run: Run, found: Found) -> None:
         f"""Percent saved against the baseline tuned under the same constants,
         {run.draws} draws ({DRAWS[USD].all} where dollars are least), every contender
         solved again in each: listed choices are those of the designs below and their
-        neighbours, whole numbers and tiles are continuous.""",
+        neighbours, whole numbers and tiles are continuous.
+        {left_out(found)}""",
         *table(head, rows),
         """Perfect software is the `ideal` stack for all contenders; else it is the
         baseline's own. A new chip has no software of its own that was measured.""",
