@@ -312,7 +312,8 @@ def scatter(found: Found) -> str:
         if len(step.searches) > 1
     ]
     own = {
-        key: 100 * (min(ladder.step(JOINT).searches) / ladder.best.objective - 1)
+        key: 100
+        * (min(ladder.step(JOINT).searches, default=np.inf) / ladder.best.objective - 1)
         for key, ladder in found.items()
     }
     worst = max(own, key=lambda key: own[key])
