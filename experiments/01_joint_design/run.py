@@ -312,7 +312,8 @@ def scatter(found: Found) -> str:
         if len(step.searches) > 1
     ]
     own = {
-        key: 100 * (min(ladder.step(JOINT).searches) / ladder.best.objective - 1)
+        key: 100
+        * (min(ladder.step(JOINT).searches, default=np.inf) / ladder.best.objective - 1)
         for key, ladder in found.items()
     }
     worst = max(own, key=lambda key: own[key])
@@ -479,7 +480,8 @@ def robust_table(run: Run, found: Found) -> None:
         f"""Percent saved against the baseline tuned under the same constants,
         {run.draws} draws ({DRAWS[USD].all} where dollars are least), every contender
         solved again in each: listed choices are those of the designs below and their
-        neighbours, whole numbers and tiles are continuous.""",
+        neighbours, whole numbers and tiles are continuous.
+        {left_out(found)}""",
         *table(head, rows),
         """Perfect software is the `ideal` stack for all contenders; else it is the
         baseline's own. A new chip has no software of its own that was measured.""",
