@@ -134,11 +134,7 @@ def implicit_slopes(
     own = np.zeros((len(system.active), len(held)))
     for column, index in enumerate(held):
         sign = 1.0 if engine.problem.limits[index].sense == "<=" else -1.0
-<<<<<<< HEAD
-        own[system.active.tolist().index(index), column] = -sign
-=======
         own[list(map(int, system.active)).index(index), column] = -sign
->>>>>>> refs/heads/h-solver
     moves = system.solve(
         np.concatenate([mixed, np.zeros((len(system.inner), len(held)))], axis=1),
         np.concatenate([limits, own], axis=1),
