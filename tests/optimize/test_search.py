@@ -154,7 +154,7 @@ def test_stages_are_traced_in_order(small: Small):
 def test_batch_and_power_reach_the_best_point_of_a_grid(small: Small):
     """Batch, power limit and both voltages against an enumeration.
 
-    Every batch from 64 to 76 at 4096 pairs of voltages on the hard model, then
+    Every batch from 60 to 76 at 4096 pairs of voltages on the hard model, then
     4096 finer pairs around the best; the limit is the power that a point draws.
     """
     mask = small.mask(BATCH, POWER, *GOVERNOR)
@@ -162,7 +162,7 @@ def test_batch_and_power_reach_the_best_point_of_a_grid(small: Small):
     found = small.search(mask, theta=small.theta(), known=known).pool.best(1)
     assert found.violation[0] <= LEGAL
     voltages = [np.linspace(0.4, 0.75, 64), np.linspace(0.6, 0.75, 64)]
-    coarse = _grid_optimum(small, np.arange(64.0, 77.0), voltages=voltages)
+    coarse = _grid_optimum(small, np.arange(60.0, 77.0), voltages=voltages)
     batch, *centre = coarse.values[0, _columns(small)]
     voltages = [
         middle + np.linspace(-2, 2, 64) * (range_[1] - range_[0])
