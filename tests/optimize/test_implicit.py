@@ -10,6 +10,7 @@ from codesign.optimize.problem import Theta
 from codesign.optimize.space import Floats
 from tests.optimize.studies import TPOT, Small, quick_search
 
+pytestmark = pytest.mark.slow
 SMOOTH = ("chip.compute.macs", "chip.dram.bandwidth", "deployment.decode_voltage")
 DECODE = "deployment.decode_voltage"
 CONSTANTS = {
