@@ -15,7 +15,8 @@ from tests.app.runner import invoke
 
 ROOT = Path(codesign.__file__).resolve().parents[1]
 NAMES = [command.__name__.replace("_", "-") for command in COMMANDS]
-LONGEST_HELP = 0.5  # seconds of processor time
+SLOWEST = 2.5  # times what the interpreter and its command line library take
+LIBRARY = "import typer.rich_utils, rich.table"
 
 
 def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -25,18 +26,27 @@ def _python(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_help_is_quick_and_lists_every_command():
-    spent = []
+def _spent(*arguments: str) -> tuple[float, str]:
+    """Least processor time of three runs, and what the last one printed."""
+    seconds: list[float] = []
     for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = _python("-m", "codesign", "--help")
+        done = _python(*arguments)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent.append(
-            after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        )
         assert done.returncode == 0, done.stderr
-    assert all(f" {name} " in done.stdout for name in NAMES)
-    assert min(spent) < LONGEST_HELP
+        user, system = (
+            getattr(after, name) - getattr(before, name)
+            for name in ("ru_utime", "ru_stime")
+        )
+        seconds.append(user + system)
+    return min(seconds), done.stdout
+
+
+def test_help_is_quick_and_lists_every_command():
+    """Against what the libraries take, so that a busy machine is no failure."""
+    spent, text = _spent("-m", "codesign", "--help")
+    assert all(f" {name} " in text for name in NAMES)
+    assert spent < SLOWEST * _spent("-c", LIBRARY)[0]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["optimize", "--help"]])

@@ -28,11 +28,11 @@ scenarios:
   cases:
     chat: {weight: 2}
     long: {request: {prompt_length: 4096, output_length: 128}}
-robust: {over: [technology, stack, quality], draws: 8, limits: 0.9}
+robust: {over: [stack, quality], draws: 8, limits: 0.9}
 split: {bandwidth: 50 GB/s, latency: 10 us, energy: 80 pJ/B}
 """
 STARTS, FRESH = 16, 64
-SEARCHED = 5e-3  # two short searches of one problem differ by less
+SEARCHED = 2e-2  # two short searches of one problem differ by less
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +167,7 @@ def test_probabilities_are_shares_of_fresh_draws(survivor: Robust):
         assert share * FRESH == pytest.approx(round(share * FRESH))
     assert survivor.robust.together <= min(survivor.robust.kept.values())
     assert "quality" in survivor.constants
-    assert any(path.startswith("technology.") for path in survivor.constants)
+    assert any(path.startswith("stack.") for path in survivor.constants)
 
 
 @pytest.fixture(scope="module")
