@@ -17,6 +17,7 @@ from jax.scipy.special import logsumexp
 
 from codesign.config.variables import Variable
 from codesign.core.smooth import Sharpness
+from codesign.optimize.repair import join_ties
 from codesign.optimize.space import Floats, Space
 from codesign.quality.ensemble import quantile, smooth_quantile
 
@@ -150,15 +151,17 @@ def axes(joint: Joint, tree: Any) -> Any:
 
 
 def join_spaces(
-    space: Space, names: Sequence[str], *, shared: Sequence[str]
+    spaces: Sequence[Space], names: Sequence[str], *, shared: Sequence[str]
 ) -> tuple[Space, tuple[tuple[int, ...], ...]]:
     """The space of all cases, and the columns of each case in it.
 
-    A variable under a prefix of ``shared`` stands once; any other once per case,
+    The cases have the same variables; ties between their counts may differ. A
+    variable under a prefix of ``shared`` stands once; any other once per case,
     its path followed by the name of the case.
 
     Example: ``deployment.batch [chat]``.
     """
+    space = spaces[0]
     common = [v.path.startswith(tuple(shared)) for v in space.variables]
     variables = [v for v, one in zip(space.variables, common, strict=True) if one]
     together = {v.path for v in variables}
@@ -174,8 +177,17 @@ def join_spaces(
         columns.append(tuple(row))
     order = {v.path: i for i, v in enumerate(space.variables)}
     index = [order[v.path.partition(" [")[0]] for v in variables]
+    paths = [v.path for v in variables]
+    named = {
+        case: {v.path: paths[i] for v, i in zip(space.variables, row, strict=True)}
+        for case, row in zip(names, columns, strict=True)
+    }
+    each = {case: own.ties for case, own in zip(names, spaces, strict=True) if own.ties}
     joined = Space(
-        variables=tuple(variables), low=space.low[index], high=space.high[index]
+        variables=tuple(variables),
+        low=space.low[index],
+        high=space.high[index],
+        ties=join_ties(each, named, paths=paths),
     )
     return joined, tuple(columns)
 

@@ -3,7 +3,8 @@
 Values of variables, rules that tie them -> values that keep every rule.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations, product
 from math import prod
 
@@ -32,6 +33,7 @@ class Ties:
     """
 
     def __init__(self, found: Presolved, paths: Sequence[str]) -> None:
+        self.found = found
         self.groups = [_Group(group, paths) for group in connected(found)]
 
     def broken(self, values: Floats, *, mask: Mask) -> NDArray[np.bool_]:
@@ -42,7 +44,7 @@ class Ties:
         return bad
 
     def mend(self, values: Floats, *, mask: Mask) -> Floats:
-        """The rows with masked counts moved to the nearest legal combination.
+        """The rows with every rule kept by the counts that the mask lets move.
 
         A row stays where what is held allows none.
         """
@@ -52,15 +54,45 @@ class Ties:
         return values
 
 
+def join_ties(
+    each: Mapping[str, Ties],
+    names: Mapping[str, Mapping[str, str]],
+    *,
+    paths: Sequence[str],
+) -> Ties:
+    """The rules of all cases at once, on counts that the cases may share.
+
+    ``names`` gives by case the name of each of its variables in the joint space
+    whose columns are ``paths``. A shared count keeps the values that every case
+    allows.
+    """
+    rules: dict[tuple[str, ...], Rule] = {}
+    domains: dict[str, Floats] = {}
+    fixed: dict[str, float] = {}
+    for case, ties in each.items():
+        found = ties.found
+        named = {p: names[case].get(p, f"{p} [{case}]") for p in _paths(found)}
+        for rule in found.rules:
+            renamed = tuple(named[path] for path in rule.paths)
+            rules[rule.name, *renamed] = replace(rule, paths=renamed)
+        for path, values in found.domains.items():
+            known = domains.get(named[path], values)
+            domains[named[path]] = np.intersect1d(known, values)
+        fixed |= {named[p]: v for p, v in found.fixed.items() if p in named}
+    return Ties(Presolved(tuple(rules.values()), domains, fixed), paths)
+
+
+def _paths(found: Presolved) -> set[str]:
+    return {path for rule in found.rules for path in rule.paths}
+
+
 class _Group:
     """Rules that share variables; what was mended once is remembered."""
 
     def __init__(self, found: Presolved, paths: Sequence[str]) -> None:
         self.found = found
-        used = {path for rule in found.rules for path in rule.paths}
-        self.places = {
-            p: i for i, p in enumerate(paths) if p in used and p in found.domains
-        }
+        used = _paths(found) & set(found.domains)
+        self.places = {path: i for i, path in enumerate(paths) if path in used}
         self.columns = np.array(list(self.places.values()), int)
         self._known: dict[bytes, Floats] = {}
 

@@ -262,7 +262,8 @@ def solve_joint(
     lead = climbers[0]
     weights = np.array(cases.weights) / sum(cases.weights)
     mix = -np.log(levels) if cases.judge == WORST else np.log(weights)
-    space, columns = join_spaces(lead.space, cases.names, shared=cases.shared)
+    spaces = [climber.space for climber in climbers]
+    space, columns = join_spaces(spaces, cases.names, shared=cases.shared)
     joint = Joint(names=cases.names, columns=columns, judge=cases.judge)
     return search_joint(
         lead,

@@ -165,7 +165,7 @@ def split(study: Study, *, progress: Progress = silent) -> Split:
     tuned = climber.tune(climber.as_given())
     mask = climber.space.select(EVERYTHING)
     alone = climber.climb("one chip", mask=mask, known=tuned.values[None])
-    space, columns = join_spaces(climber.space, NAMES, shared=SHARED)
+    space, columns = join_spaces([climber.space] * 2, NAMES, shared=SHARED)
     ways = tuple(_way(limit) for limit in study.limits)
     ways += tuple(
         LAST if name.startswith("quality.") else BOTH for name in climber.problem.always

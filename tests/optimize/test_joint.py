@@ -97,7 +97,7 @@ def test_only_leaves_that_differ_are_stacked():
 
 def test_shared_variables_stand_once_and_own_ones_once_per_case(study: Study):
     space = build_space(study)
-    both, columns = join_spaces(space, NAMES, shared=("chip.",))
+    both, columns = join_spaces([space] * 2, NAMES, shared=("chip.",))
     chip = [path for path in space.paths if path.startswith("chip.")]
     assert len(both.paths) == 2 * len(space.paths) - len(chip)
     assert len(set(both.paths)) == len(both.paths)
@@ -109,7 +109,7 @@ def test_shared_variables_stand_once_and_own_ones_once_per_case(study: Study):
 
 def test_a_bound_on_a_shared_variable_holds_in_every_case(study: Study):
     space = build_space(study)
-    both, columns = join_spaces(space, NAMES, shared=("chip.",))
+    both, columns = join_spaces([space] * 2, NAMES, shared=("chip.",))
     own = space.values_of(study.baseline)
     limit = space.paths.index("deployment.power_limit")
     tdp = space.paths.index("chip.tdp")

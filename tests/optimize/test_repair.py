@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from codesign.config.couplings import RULES, Presolved
-from codesign.optimize.repair import Ties
+from codesign.optimize.repair import Ties, join_ties
 
 LISTS = {
     "model.num_active_experts": [1.0, 2.0, 4.0, 8.0],
@@ -86,3 +86,21 @@ def test_a_held_count_that_is_not_whole_breaks_no_rule(ties: Ties, rows: np.ndar
     mask = np.array([path != "model.hidden_size" for path in PATHS])
     mended = ties.mend(relaxed, mask=mask)
     assert not ties.broken(mended, mask=mask).any()
+
+
+def test_every_case_keeps_the_rules_on_counts_that_the_cases_share(
+    ties: Ties, rows: np.ndarray
+):
+    """Two deployments of one model: the last column is the second one's."""
+    own = "deployment.tensor_parallel"
+    named = {"a": {p: p for p in PATHS}, "b": {p: p for p in PATHS}}
+    named["b"][own] = f"{own} [b]"
+    paths = (*PATHS, named["b"][own])
+    both = join_ties({"a": ties, "b": ties}, named, paths=paths)
+    together = np.column_stack([rows, np.roll(rows[:, PATHS.index(own)], 1)])
+    every = np.ones(len(paths), bool)
+    assert both.broken(together, mask=every).sum() > 50
+    mended = both.mend(together, mask=every)
+    for case in named.values():
+        columns = [paths.index(case[path]) for path in PATHS]
+        assert not ties.broken(mended[:, columns], mask=every[columns]).any()

@@ -46,7 +46,9 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Study:
 def test_a_joint_point_costs_what_its_cases_cost(small: Small):
     """Two services on one chip, batch and voltages of their own, hard model."""
     lead = small.climber
-    space, columns = join_spaces(lead.space, ("a", "b"), shared=("chip.", "model."))
+    space, columns = join_spaces(
+        [lead.space] * 2, ("a", "b"), shared=("chip.", "model.")
+    )
     thetas = [lead.theta, small.theta(time=0.01)]
     longer = lead.theta.design.request.replace(prompt_length=jnp.asarray(4096.0))
     thetas[1] = thetas[1].replace(design=lead.theta.design.replace(request=longer))
