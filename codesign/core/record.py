@@ -43,7 +43,13 @@ class Record(flax.struct.PyTreeNode):
 
 def as_float64(tree: _Tree) -> _Tree:
     """The same tree with every leaf a float64 array, so that one trace serves all."""
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), tree)
+    return jax.tree.map(_as_float64, tree)
+
+
+def _as_float64(leaf: Any) -> jax.Array:
+    if isinstance(leaf, jax.Array) and leaf.dtype == jnp.float64 and not leaf.weak_type:
+        return leaf
+    return jnp.asarray(leaf, jnp.float64)
 
 
 def part_of(annotation: Any) -> type[Record] | None:
