@@ -64,8 +64,14 @@ def num_expert_layers(model: Transformer) -> Array:
 
 
 def num_dense_ffn_layers(model: Transformer) -> Array:
-    """Layers with a dense FFN of ``ffn_size``: all of them without experts."""
-    return model.num_ffn_layers - num_expert_layers(model)
+    """Layers with a dense FFN of ``ffn_size``: all of them without experts.
+
+    (1 - s) L + s min(L, L_dense), s = ``expert_share``: a sum of parts that are
+    never negative, however the compiler rounds them, as times have to be.
+    """
+    share = expert_share(model)
+    with_experts = jnp.minimum(model.num_ffn_layers, model.num_dense_layers)
+    return (1.0 - share) * model.num_ffn_layers + share * with_experts
 
 
 def grouped_attention_parameters(model: Transformer) -> Array:

@@ -61,11 +61,11 @@ def attention_rows(model: Transformer, shard: Shard) -> list[Row]:
 
 
 def _grouped(model: Transformer, shard: Shard) -> list[Row]:
-    layers = num_attention_layers(model) * (1 - model.latent_fraction)
-    layers = layers * shard.layer_share
-    window_layers = model.num_window_layers * shard.layer_share
-    window_layers = window_layers * (1 - model.latent_fraction)
-    full_layers = layers - window_layers
+    held = shard.layer_share * (1 - model.latent_fraction)
+    layers = num_attention_layers(model) * held
+    window_layers = model.num_window_layers * held
+    beyond = num_attention_layers(model) - model.num_window_layers
+    full_layers = jnp.maximum(beyond, 0.0) * held
     heads = model.num_heads / shard.tensor
     query, cached = heads * model.head_size, 2 * shard.kv_heads * model.head_size
     projection = _projection(model, shard)
