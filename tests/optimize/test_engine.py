@@ -5,8 +5,8 @@ import pytest
 
 from codesign.config.study import load_study
 from codesign.optimize.engine import Engine
-from codesign.optimize.lagrangian import Schedule
 from codesign.optimize.ladder import EVERYTHING
+from codesign.optimize.lagrangian import Schedule
 from codesign.optimize.problem import build_problem, build_theta
 from codesign.optimize.search import without_number
 from codesign.optimize.space import build_space
