@@ -80,6 +80,8 @@ class Pool:
 
 
 PER_COMBINATION = 4  # designs kept of one combination of choices
+NEXT_CHANCE = 0.3  # that a neighbour is around one of the best, not the next of them
+FAMILY_CHANCE = 0.3  # that it is around the best design of some value of a choice
 MOVED_CHOICES = 3  # most choices that a neighbour differs in
 STEP_CHANCE = 0.4  # that an integer or multiple leaves its value
 CHOICE_CHANCE = 0.25  # that a moving choice takes another place in its list
@@ -91,9 +93,12 @@ def neighbours(
     """Combinations of choices around given designs, best first; ``count`` of them.
 
     All legal combinations where there are no more than ``count`` combinations,
-    each around the best designs. Else a quarter of the copies round every choice
-    to its nearest value, and the others then move a few choices by one place in
-    their list; a combination that breaks a tie becomes the nearest legal one.
+    each around the best designs. Else an eighth of the copies are the best designs,
+    every choice rounded to its nearest value, each combination once; up to a half
+    the best design of each value that a choice may take, so that no family is lost
+    before it was solved; then the best design with one choice one place up or down
+    its list; and the others are such designs with a few choices moved so, the best
+    most often. A combination that breaks a tie becomes the nearest legal one.
     """
     coarse = np.flatnonzero(mask & space.coarse)
     every = prod(len(space.variables[column].choices) for column in coarse)
@@ -103,17 +108,59 @@ def neighbours(
         moved = values[np.minimum(np.arange(count) // number, len(values) - 1)]
         moved[:, coarse] = combinations[np.arange(count) % number]
         return space.mend(moved, mask=mask & space.coarse)
-    nearest = min(len(values), max(count // 4, 1))
-    moved = space.round(values[np.arange(count) % nearest], mask=mask & space.coarse)
-    fresh = np.arange(count) >= nearest
-    number = rng.integers(1, MOVED_CHOICES + 1, size=count)
-    ranks = rng.permuted(np.tile(np.arange(coarse.size), (count, 1)), axis=1)
+    rounded = space.round(values, mask=mask & space.coarse)
+    best = rounded[_distinct(rounded[:, coarse])[: max(count // 8, 1)]]
+    families = rng.permutation(_families(space, rounded, columns=coarse))
+    families = families[: max(count // 2, 1)]
+    kept = np.concatenate([best, families, _one_place(space, best[0], columns=coarse)])
+    left = max(count - len(kept), 0)
+    ranked = best[(rng.geometric(NEXT_CHANCE, size=left) - 1) % len(best)]
+    apart = families[np.arange(left) % len(families)]
+    moved = np.where(rng.uniform(size=(left, 1)) < FAMILY_CHANCE, apart, ranked)
+    number = rng.integers(1, MOVED_CHOICES + 1, size=left)
+    ranks = rng.permuted(np.tile(np.arange(coarse.size), (left, 1)), axis=1)
     for place, column in enumerate(coarse):
-        chosen = fresh & (ranks[:, place] < number)
+        chosen = ranks[:, place] < number
         moved[chosen, column] = _shift(
             space, int(column), values=moved[chosen, column], rng=rng
         )
-    return space.mend(moved, mask=mask & space.coarse)
+    lanes = np.concatenate([kept, moved])[:count]
+    return space.mend(lanes, mask=mask & space.coarse)
+
+
+def _distinct(rows: Floats) -> NDArray[np.intp]:
+    """Where each different row stands first, in order."""
+    return np.sort(np.unique(rows, axis=0, return_index=True)[1])
+
+
+def _one_place(space: Space, row: Floats, *, columns: NDArray[np.intp]) -> Floats:
+    """A legal design with one choice one place up or down its list."""
+    found: list[Floats] = []
+    for column in columns:
+        options = np.sort(np.array(space.variables[column].choices, float))
+        here = int(np.argmin(np.abs(np.log(options / row[column]))))
+        for there in {max(here - 1, 0), min(here + 1, len(options) - 1)} - {here}:
+            found.append(row.copy())
+            found[-1][column] = options[there]
+    return np.array(found).reshape(-1, len(row))
+
+
+def _families(space: Space, values: Floats, *, columns: NDArray[np.intp]) -> Floats:
+    """The best design of each value of each choice, or the nearest one moved there.
+
+    A design is of the value that it would be rounded to.
+    """
+    found: list[Floats] = []
+    for column in columns:
+        options = sorted(space.variables[column].choices)
+        far = np.abs(np.log(options) - np.log(values[:, column])[:, None])
+        nearest = np.argmin(far, axis=1)
+        for index, option in enumerate(options):
+            own = np.flatnonzero(nearest == index)
+            family = values[own[0] if own.size else np.argmin(far[:, index])].copy()
+            family[column] = option
+            found.append(family)
+    return np.array(found)
 
 
 def _combinations(space: Space, row: Floats, *, mask: Mask) -> Floats:
@@ -133,14 +180,17 @@ def scatter(
 ) -> Floats:
     """Legal values of the masked variables, rounded up or down at random.
 
-    The first copies round to the nearest value; of the others every integer and
-    multiple goes either way with a chance that grows with its remainder.
+    A quarter of the copies round the best designs, each legal combination once, to
+    their nearest values; around these every integer and multiple of the others goes
+    either way with a chance that grows with its remainder.
     """
-    lanes = values[np.arange(count) % len(values)]
+    nearest = space.round(values, mask=mask)
+    kept = _distinct(nearest[:, mask])[: max(count // 4, 1)]
+    lanes = values[kept[np.arange(count) % len(kept)]]
     steps = np.array([v.multiple or 1.0 for v in space.variables])
     dither = rng.uniform(-0.5, 0.5, size=lanes.shape) * steps
-    dither[: len(values)] = 0.0
-    return space.round(np.where(space.fine, lanes + dither, lanes), mask=mask)
+    dither[: len(kept)] = 0.0
+    return space.round(np.where(mask & space.fine, lanes + dither, lanes), mask=mask)
 
 
 def step_aside(

@@ -32,6 +32,7 @@ ELITE = 32
 POLISH_TRIALS = 160  # per free variable and round
 PENALTIES = (3.0, 300.0)  # on the sum of violations, first and last round
 SCALES = np.tile(np.geomspace(0.03, 1e-4, 8), 5)  # spread of the moves, box = 1
+LEAST_LANES = 128  # that look for choices, or as many as there are starts
 RELAXED = 1e-3  # violation below which a relaxed lane counts as feasible
 POOL = ("values", "objective", "violation", "excess")
 AGREEMENT = 1e-3  # of the logarithmic objective
@@ -126,7 +127,7 @@ class Search:
         never worse than they are.
         """
         log = Log(progress, lost=np.zeros((0, known.shape[1])))
-        count = max(starts // 2, 1)
+        count = max(starts // 2, min(starts, LEAST_LANES))
         state = self._recalled(log) or self._begun(known, log=log)
         stages: tuple[tuple[str, Callable[[_State], Floats]], ...] = (
             ("relaxed", lambda s: self._relax(s, known, starts=starts, log=log)),
@@ -166,6 +167,8 @@ class Search:
         )
         reached = reached_values(self.engine.space, lanes, given=given, mask=self.mask)
         state.seeds = _seeds(lanes, reached, given=given, log=log)
+        legal = self.engine.space.round(state.seeds, mask=self.mask)
+        state.pool = state.pool.join(self._evaluate(legal, log=log))
         state.relaxed = feasible_objective(lanes)
         return state.relaxed
 
@@ -173,7 +176,8 @@ class Search:
         """Lanes solved again with choices, or all whole numbers, made legal."""
         space, mask = self.engine.space, self.mask
         held, given = self._rounded(state.seeds, stage=stage, count=count)
-        lanes, reached = self._refined(given, held=held)
+        solve = self._descended if stage == "choices" else self._refined
+        lanes, reached = solve(given, held=held)
         state.seeds = _seeds(lanes, reached, given=given, log=log)
         legal = self._evaluate(space.round(state.seeds, mask=mask), log=log)
         state.pool = state.pool.join(legal)
@@ -232,6 +236,17 @@ class Search:
             return held, scatter(space, seeds, mask=held, count=count, rng=rng)
         moved = neighbours(space, seeds, mask=mask, count=count, rng=rng)
         return mask & space.coarse, moved
+
+    def _descended(self, given: Floats, *, held: Mask) -> tuple[Lanes, Floats]:
+        """Lanes that descend with some variables held: far from an optimum yet."""
+        free, count = self.mask & ~held, len(given)
+        lanes = self.engine.descend(
+            given,
+            self.theta,
+            free=np.tile(free, (count, 1)),
+            goal=self.engine.goal(self.theta, count, weights=self.weights),
+        )
+        return lanes, reached_values(self.engine.space, lanes, given=given, mask=free)
 
     def _refined(self, given: Floats, *, held: Mask) -> tuple[Optima, Floats]:
         """Lanes solved with some variables held, and the values that they reach."""

@@ -55,7 +55,8 @@ class Robust:
 
     ``constants`` are those that were drawn, ``quality`` among them stands for all of
     the quality law. Shadow prices in ``evidence`` are those of the limits at their
-    share of the draws.
+    share of the draws; ``found`` says whether any design keeps them so in the draws
+    that were searched over.
     """
 
     study: Study
@@ -65,6 +66,7 @@ class Robust:
     nominal: Judged
     robust: Judged
     evidence: Evidence
+    found: bool
     relaxed: float
     seconds: float
 
@@ -77,17 +79,24 @@ class Robust:
 
     @property
     def feasible(self) -> bool:
-        """Whether every limit holds at central constants."""
-        return self.robust.rung.feasible
+        """Whether limits hold at central constants and in their share of the draws."""
+        return self.found and self.robust.rung.feasible
 
     @property
     def status(self) -> str:
         """What was found, in a sentence."""
-        low = min(self.robust.kept.values())
-        return (
+        share, drawn = f"{self.chances.limits:.0%}", len(self.robust.objective)
+        words = (
             f"The robust design keeps all limits in {self.robust.together:.0%} of "
-            f"{FRESH} fresh draws (each at least in {low:.0%}), the nominal one in "
+            f"{drawn} fresh draws (each at least in "
+            f"{min(self.robust.kept.values()):.0%}), the nominal one in "
             f"{self.nominal.together:.0%}; it costs {self.price:+.1%} on average."
+        )
+        if self.found:
+            return words
+        return (
+            f"No design was found that keeps every limit in {share} of the draws; "
+            f"this is the nearest. {words}"
         )
 
     def __str__(self) -> str:
@@ -189,6 +198,7 @@ def robust(study: Study, *, progress: Progress = silent) -> Robust:
         evidence=gather_evidence(
             solved.engine, solved.theta, values=solved.best, mask=mask
         ),
+        found=solved.feasible,
         relaxed=solved.found.relaxed,
         seconds=time.perf_counter() - clock,
     )

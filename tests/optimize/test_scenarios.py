@@ -163,6 +163,16 @@ def test_limits_hold_more_often_for_more_joules(survivor: Robust):
 
 
 @pytest.mark.slow
+def test_a_robust_design_that_breaks_its_draws_says_so(survivor: Robust):
+    assert f"of {FRESH} fresh draws" in survivor.status
+    missed = replace(survivor, found=False)
+    assert not missed.feasible
+    assert missed.status.startswith(
+        "No design was found that keeps every limit in 90% of the draws"
+    )
+
+
+@pytest.mark.slow
 def test_probabilities_are_shares_of_fresh_draws(survivor: Robust):
     assert survivor.robust.objective.shape == (FRESH,)
     for share in survivor.robust.kept.values():

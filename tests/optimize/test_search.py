@@ -218,7 +218,7 @@ def test_lanes_without_a_number_are_left_out_counted_and_kept(
     mask = small.mask(BATCH, "chip.dram.bandwidth")
     found = small.search(mask, theta=small.theta(), known=small.tuned.values)
     lost = {entry["stage"]: entry["lost"] for entry in found.trace}
-    assert lost["relaxed"] == 0
+    assert lost["relaxed"] == 1
     assert lost["integers"] >= 5
     assert lost["polish"] >= 1
     assert 0 < len(found.lost) <= 16
