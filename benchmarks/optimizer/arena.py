@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from codesign.config.study import load_study
+from codesign.optimize.climber import EVERYTHING, Climber
 from codesign.optimize.discrete import FEASIBLE, Pool
-from codesign.optimize.ladder import EVERYTHING, Climber
 from codesign.optimize.space import Floats
 
 PROBLEMS = Path(__file__).resolve().parent / "problems"

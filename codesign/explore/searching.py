@@ -20,7 +20,7 @@ from codesign.explore.frame import Frame
 from codesign.explore.limits import fixed_limit
 from codesign.explore.sliders import Slider, searched_variables
 from codesign.model.transformer import Transformer
-from codesign.optimize.ladder import Climber
+from codesign.optimize.climber import Climber
 from codesign.optimize.pareto import Front, pareto
 from codesign.optimize.problem import build_theta
 from codesign.optimize.result import Rung

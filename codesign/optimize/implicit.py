@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codesign.core.show import html_table, text_table
+from codesign.optimize.climber import EVERYTHING, Climber, silent
 from codesign.optimize.discrete import Mask
 from codesign.optimize.engine import Engine
 from codesign.optimize.evidence import SOLVED, leaf_slopes, solve_around
 from codesign.optimize.interior import Optima
-from codesign.optimize.ladder import EVERYTHING, Climber, silent
 from codesign.optimize.problem import Theta
 from codesign.optimize.result import Result
 from codesign.optimize.space import Floats

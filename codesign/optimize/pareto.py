@@ -13,16 +13,10 @@ from codesign.config.limits import Limit, metric_units, read_metric
 from codesign.config.study import Study
 from codesign.core.errors import InputError
 from codesign.core.show import html_table, quantity_text, text_table
+from codesign.optimize.climber import EVERYTHING, UNBOUNDED, Climber, Progress, silent
 from codesign.optimize.discrete import FEASIBLE, Mask, mutate, neighbours, scatter
 from codesign.optimize.engine import Goal
 from codesign.optimize.front import hypervolume, non_dominated
-from codesign.optimize.ladder import (
-    EVERYTHING,
-    UNBOUNDED,
-    Climber,
-    Progress,
-    silent,
-)
 from codesign.optimize.problem import Theta
 from codesign.optimize.result import Rung
 from codesign.optimize.search import MARGIN, SCALES, Search, reached_values

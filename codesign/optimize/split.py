@@ -19,6 +19,7 @@ from codesign.core.record import as_float64
 from codesign.core.show import html_table, quantity_text, text_table
 from codesign.cost.evaluate import evaluate
 from codesign.cost.record import Cost
+from codesign.optimize.climber import EVERYTHING, Climber, Progress, silent
 from codesign.optimize.evidence import gather_evidence
 from codesign.optimize.joint import (
     BOTH,
@@ -30,7 +31,6 @@ from codesign.optimize.joint import (
     Joint,
     join_spaces,
 )
-from codesign.optimize.ladder import EVERYTHING, Climber, Progress, silent
 from codesign.optimize.problem import Theta, on_terms
 from codesign.optimize.result import TOLERANCE, Evidence, Rung
 from codesign.optimize.scenarios import Solved, search_joint

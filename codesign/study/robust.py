@@ -20,10 +20,10 @@ from codesign.config.sweep import Axis, Plan
 from codesign.core.errors import InputError
 from codesign.core.paths import set_path
 from codesign.core.show import html_table, quantity_text, text_table
+from codesign.optimize.climber import EVERYTHING, Climber, Progress, silent
 from codesign.optimize.discrete import FEASIBLE
 from codesign.optimize.evidence import gather_evidence
 from codesign.optimize.joint import CHANCE, Joint
-from codesign.optimize.ladder import EVERYTHING, Climber, Progress, silent
 from codesign.optimize.problem import Theta
 from codesign.optimize.result import Evidence, Rung
 from codesign.optimize.scenarios import search_joint

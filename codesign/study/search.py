@@ -12,7 +12,7 @@ import numpy as np
 from codesign.config.study import Study
 from codesign.core.compiler import jitted
 from codesign.core.record import as_float64
-from codesign.optimize.ladder import EVERYTHING, Climber, silent
+from codesign.optimize.climber import EVERYTHING, Climber, silent
 from codesign.optimize.problem import build_problem
 from codesign.optimize.result import Rung
 from codesign.optimize.space import build_space

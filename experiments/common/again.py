@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from codesign.core.paths import get_path
 from codesign.core.record import as_float64
 from codesign.cost.evaluate import evaluate
+from codesign.optimize.climber import EVERYTHING, UNBOUNDED, Climber
 from codesign.optimize.discrete import neighbours
 from codesign.optimize.engine import GROUP
-from codesign.optimize.ladder import EVERYTHING, LADDER, UNBOUNDED, Climber
+from codesign.optimize.ladder import LADDER
 from codesign.optimize.problem import Theta
 from codesign.optimize.search import RELAXED
 from codesign.optimize.space import Floats, place

@@ -22,8 +22,9 @@ from codesign.core.record import as_float64
 from codesign.hardware.anchor import anchor_chip
 from codesign.hardware.chip import Published
 from codesign.hardware.silicon import silicon
+from codesign.optimize.climber import EVERYTHING, Climber
 from codesign.optimize.evidence import gather_evidence
-from codesign.optimize.ladder import EVERYTHING, LADDER, Climber
+from codesign.optimize.ladder import LADDER
 from codesign.optimize.problem import Theta, log_constraint
 from codesign.optimize.result import Rung
 from codesign.optimize.waterfall import decompose

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from codesign.config.study import Study
-from codesign.optimize.ladder import Climber, ladder
+from codesign.optimize.climber import Climber
+from codesign.optimize.ladder import ladder
 from codesign.optimize.result import Result
 from tests.optimize.studies import Small, load_small, quick_search
 

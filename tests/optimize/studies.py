@@ -12,7 +12,7 @@ import pytest
 
 from codesign.config.question import Study
 from codesign.config.study import load_study
-from codesign.optimize.ladder import Climber
+from codesign.optimize.climber import Climber
 from codesign.optimize.problem import Theta
 from codesign.optimize.result import Rung
 from codesign.optimize.search import Found, Search
@@ -70,7 +70,7 @@ def quick_search() -> Iterator[None]:
     """
     engine, search, climbing, tracing, relaxing = (
         import_module(f"codesign.optimize.{name}")
-        for name in ("engine", "search", "ladder", "pareto", "relax")
+        for name in ("engine", "search", "climber", "pareto", "relax")
     )
     changes = {
         engine: {"GROUP": LANES, "CHUNK": LANES},

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from codesign.config.study import load_study
+from codesign.optimize.climber import EVERYTHING
 from codesign.optimize.engine import Engine
-from codesign.optimize.ladder import EVERYTHING
 from codesign.optimize.lagrangian import Schedule
 from codesign.optimize.problem import build_problem, build_theta
 from codesign.optimize.search import without_number
