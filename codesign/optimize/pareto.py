@@ -14,9 +14,10 @@ from codesign.config.study import Study
 from codesign.core.errors import InputError
 from codesign.core.show import html_table, quantity_text, text_table
 from codesign.optimize.climber import EVERYTHING, UNBOUNDED, Climber, Progress, silent
-from codesign.optimize.discrete import FEASIBLE, Mask, mutate, neighbours, scatter
+from codesign.optimize.discrete import FEASIBLE, mutate
 from codesign.optimize.engine import Goal
 from codesign.optimize.front import hypervolume, non_dominated
+from codesign.optimize.groups import best_first, legal_around
 from codesign.optimize.problem import Theta
 from codesign.optimize.result import Rung
 from codesign.optimize.search import MARGIN, SCALES, Search, reached_values
@@ -211,41 +212,31 @@ class _Tracer:
         shares = rng.dirichlet(np.ones(len(ends)), size=count)
         inner = shares @ space.encode(ends) + 0.05 * rng.normal(size=(count, len(mask)))
         anywhere = rng.uniform(size=inner.shape)
-        lanes = np.arange(count)[:, None] % LANES < LANES // 2
-        points = np.clip(np.where(lanes, inner, anywhere), 0.0, 1.0)
+        between = np.arange(count)[:, None] % LANES < LANES // 2
+        points = np.clip(np.where(between, inner, anywhere), 0.0, 1.0)
         values = np.where(mask, space.decode(points), ends[0])
-        every = np.tile(mask, (count, 1))
-        reached = reached_values(
-            space,
-            engine.descend(values, self.theta, free=every, goal=goal),
-            given=values,
-            mask=mask,
+        lanes = engine.descend(
+            values, self.theta, free=np.tile(mask, (count, 1)), goal=goal
         )
+        reached = reached_values(space, lanes, given=values, mask=mask)
+        reached = best_first(lanes, reached, given=values, size=LANES)
         self.progress(f"relaxed    {len(levels)} levels, {count} lanes")
         found = self._archive(space.round(reached, mask=mask))
         for held in (mask & space.coarse, mask & (space.coarse | space.fine)):
-            values = self._moved(reached, held=held)
+            values = legal_around(space, reached, held=held, size=LANES, rng=rng)
             free = mask & ~held
-            lanes_ = engine.refine(
+            optima = engine.refine(
                 values,
                 self.theta,
                 free=np.tile(free, (count, 1)),
                 margin=MARGIN,
                 goal=goal,
             )
-            reached = reached_values(space, lanes_, given=values, mask=free)
+            reached = reached_values(space, optima, given=values, mask=free)
+            reached = best_first(optima, reached, given=values, size=LANES)
             found = found.join(self._archive(space.round(reached, mask=mask)))
         self.progress("integers   at every level")
         return found
-
-    def _moved(self, reached: Floats, *, held: Mask) -> Floats:
-        """Legal held variables around every level's lanes."""
-        space, rng = self.climber.space, self.climber.rng
-        move = scatter if np.any(held & space.fine) else neighbours
-        groups = reached.reshape(-1, LANES, reached.shape[1])
-        return np.concatenate(
-            [move(space, each, mask=held, count=LANES, rng=rng) for each in groups]
-        )
 
     def _goal(self, levels: Floats) -> Goal:
         goal = self.climber.engine.goal(self.theta, len(levels))

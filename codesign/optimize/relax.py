@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 
 from codesign.config.limits import Limit
 from codesign.core.paths import get_path
-from codesign.optimize.discrete import FEASIBLE, Mask, mutate, neighbours, scatter
+from codesign.optimize.discrete import FEASIBLE, Mask, mutate
 from codesign.optimize.engine import Engine, Goal
 from codesign.optimize.evidence import LANES as AROUND
 from codesign.optimize.evidence import NO_PRICE, solve_around
+from codesign.optimize.groups import best_first, legal_around
+from codesign.optimize.interior import Optima
+from codesign.optimize.lagrangian import Lanes
 from codesign.optimize.problem import Theta
 from codesign.optimize.result import Binding, Loosening, Relaxation
 from codesign.optimize.search import MARGIN, PENALTIES, SCALES, reached_values
@@ -145,10 +148,10 @@ class Relaxer:
         lanes = self.engine.descend(
             given, self.theta, free=np.tile(mask, (count, 1)), goal=goal
         )
-        reached = self._sound(reached_values(space, lanes, given=given, mask=mask))
+        reached = self._ordered(lanes, given, goal=goal, free=mask)
         coarse = mask & space.coarse
         for held in (coarse, coarse, mask & (space.coarse | space.fine)):
-            given = self._moved(reached, held=held)
+            given = legal_around(space, reached, held=held, size=LANES, rng=rng)
             free = mask & ~held
             optima = self.engine.refine(
                 given,
@@ -157,26 +160,15 @@ class Relaxer:
                 margin=MARGIN,
                 goal=goal,
             )
-            reached = self._sound(reached_values(space, optima, given=given, mask=free))
+            reached = self._ordered(optima, given, goal=goal, free=free)
             designs = designs.join(self._evaluate(space.round(reached, mask=mask)))
         return designs
 
-    def _sound(self, reached: Floats) -> Floats:
-        """Lanes without a number take the place of one that has one."""
-        lost = np.any(np.isnan(reached), axis=1)
-        sound = np.flatnonzero(~lost)
-        return reached[
-            np.where(lost, sound[0] if sound.size else 0, np.arange(len(reached)))
-        ]
-
-    def _moved(self, reached: Floats, *, held: Mask) -> Floats:
-        """Legal held variables around the lanes of every problem."""
-        space, rng = self.engine.space, self.rng
-        move = scatter if np.any(held & space.fine) else neighbours
-        groups = reached.reshape(-1, LANES, reached.shape[1])
-        return np.concatenate(
-            [move(space, each, mask=held, count=LANES, rng=rng) for each in groups]
-        )
+    def _ordered(
+        self, lanes: Lanes | Optima, given: Floats, *, goal: Goal, free: Mask
+    ) -> Floats:
+        reached = reached_values(self.engine.space, lanes, given=given, mask=free)
+        return best_first(lanes, reached, given=given, size=LANES, loose=goal.loose)
 
     def _polish(self, designs: _Designs) -> _Designs:
         """Neighbourhood search on the hard model; designs serve every problem."""

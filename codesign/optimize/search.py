@@ -159,14 +159,10 @@ class Search:
     def _relax(self, state: _State, known: Floats, *, starts: int, log: Log) -> Floats:
         """Every start descends with all masked variables continuous."""
         given = self._starts(known, count=starts)
-        lanes = self.engine.descend(
-            given,
-            self.theta,
-            free=np.tile(self.mask, (starts, 1)),
-            goal=self.engine.goal(self.theta, starts, weights=self.weights),
+        held = np.zeros_like(self.mask)
+        lanes, state.seeds = self._solved(
+            self.engine.descend, given, held=held, log=log
         )
-        reached = reached_values(self.engine.space, lanes, given=given, mask=self.mask)
-        state.seeds = _seeds(lanes, reached, given=given, log=log)
         legal = self.engine.space.round(state.seeds, mask=self.mask)
         state.pool = state.pool.join(self._evaluate(legal, log=log))
         state.relaxed = feasible_objective(lanes)
@@ -176,9 +172,8 @@ class Search:
         """Lanes solved again with choices, or all whole numbers, made legal."""
         space, mask = self.engine.space, self.mask
         held, given = self._rounded(state.seeds, stage=stage, count=count)
-        solve = self._descended if stage == "choices" else self._refined
-        lanes, reached = solve(given, held=held)
-        state.seeds = _seeds(lanes, reached, given=given, log=log)
+        solve = self.engine.descend if stage == "choices" else self._refine
+        lanes, state.seeds = self._solved(solve, given, held=held, log=log)
         legal = self._evaluate(space.round(state.seeds, mask=mask), log=log)
         state.pool = state.pool.join(legal)
         found = feasible_objective(lanes)
@@ -237,36 +232,31 @@ class Search:
         moved = neighbours(space, seeds, mask=mask, count=count, rng=rng)
         return mask & space.coarse, moved
 
-    def _descended(self, given: Floats, *, held: Mask) -> tuple[Lanes, Floats]:
-        """Lanes that descend with some variables held: far from an optimum yet."""
-        free, count = self.mask & ~held, len(given)
-        lanes = self.engine.descend(
-            given,
-            self.theta,
-            free=np.tile(free, (count, 1)),
-            goal=self.engine.goal(self.theta, count, weights=self.weights),
-        )
-        return lanes, reached_values(self.engine.space, lanes, given=given, mask=free)
+    @property
+    def _refine(self) -> Callable[..., Optima]:
+        return partial(self.engine.refine, margin=MARGIN)
 
-    def _refined(self, given: Floats, *, held: Mask) -> tuple[Optima, Floats]:
-        """Lanes solved with some variables held, and the values that they reach."""
+    def _solved(
+        self,
+        solve: Callable[..., Lanes | Optima],
+        given: Floats,
+        *,
+        held: Mask,
+        log: Log,
+    ) -> tuple[Lanes | Optima, Floats]:
+        """Lanes solved with some variables held, and values reached, best first."""
         free, count = self.mask & ~held, len(given)
-        lanes = self.engine.refine(
-            given,
-            self.theta,
-            free=np.tile(free, (count, 1)),
-            margin=MARGIN,
-            goal=self.engine.goal(self.theta, count, weights=self.weights),
-        )
-        return lanes, reached_values(self.engine.space, lanes, given=given, mask=free)
+        goal = self.engine.goal(self.theta, count, weights=self.weights)
+        lanes = solve(given, self.theta, free=np.tile(free, (count, 1)), goal=goal)
+        reached = reached_values(self.engine.space, lanes, given=given, mask=free)
+        return lanes, _seeds(lanes, reached, given=given, log=log)
 
     def _around(self, pool: Pool, *, count: int, log: Log) -> Pool:
         """Integers and multiples a few steps from the best, the rest solved again."""
         space, mask = self.engine.space, self.mask
         held = mask & (space.coarse | space.fine)
         near = step_aside(space, pool.values, mask=held, count=count, rng=self.rng)
-        lanes, reached = self._refined(near, held=held)
-        reached = _seeds(lanes, reached, given=near, log=log)
+        _, reached = self._solved(self._refine, near, held=held, log=log)
         return pool.join(self._evaluate(space.round(reached, mask=mask), log=log))
 
     def _starts(self, known: Floats, *, count: int) -> Floats:
