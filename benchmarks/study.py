@@ -77,7 +77,7 @@ class Setting:
 FULL = Setting(
     shard_size=16384, shards=8, points=10_000_000, rounds=3, query_shards=500
 )
-SMALL = Setting(shard_size=16384, shards=2, points=200_000, rounds=1, query_shards=500)
+SMALL = Setting(shard_size=16384, shards=6, points=200_000, rounds=1, query_shards=500)
 
 
 def design() -> Design:

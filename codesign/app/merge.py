@@ -34,11 +34,11 @@ def merge(parts: Parts, *, out: Out = None, as_json: Json = False) -> None:
     from codesign.app.start import start_jax
 
     start_jax()
-    from codesign.app.sweep_run import show_run
+    from codesign.app.sweep_run import conclude
     from codesign.study.merge import merge_runs
 
     if out is None and len(parts) > 1:
         raise InputError("--out: name the folder of the whole run.")
     target = out or parts[0]
     merge_runs(parts, target)
-    show_run(target, as_json=as_json)
+    conclude(target, as_json=as_json)

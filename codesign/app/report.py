@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from codesign.app.flags import Json
+from codesign.core.errors import InputError
 
 if TYPE_CHECKING:
     from codesign.optimize.result import Result
@@ -48,9 +49,15 @@ def report(
 
     start_jax()
     from codesign.app.output import print_json
+    from codesign.study.folder import is_swept
     from codesign.study.runs import load_run
 
-    page = render_report(load_run(run), run, page=out, front=front)
+    if is_swept(run):
+        if front is not None:
+            raise InputError(f"--front: {run} is a sweep; its page has a front.")
+        page = render_sweep(run, page=out)
+    else:
+        page = render_report(load_run(run), run, page=out, front=front)
     if as_json:
         print_json({"run": str(run), "report": str(page)})
     else:
@@ -67,12 +74,28 @@ def render_report(
     """Write the page of a result, whole or not at all; its path."""
     from codesign.app.output import write_whole
     from codesign.report.page import write_report
-    from codesign.study.runs import read_json, read_manifest
+    from codesign.study.runs import read_json
 
-    target = page or folder / PAGE
-    command = shlex.join(["codesign", *read_manifest(folder)["argv"]])
+    target, command = page or folder / PAGE, _command(folder)
     data = None if front is None else read_json(front / FRONT)
     write_whole(
         target, lambda part: write_report(result, part, command=command, front=data)
     )
     return target
+
+
+def render_sweep(folder: Path, *, page: Path | None = None) -> Path:
+    """Write the page of a sweep's run, whole or not at all; its path."""
+    from codesign.app.output import write_whole
+    from codesign.report.sweep import write_sweep
+    from codesign.study.folder import open_run
+
+    run, target, command = open_run(folder), page or folder / PAGE, _command(folder)
+    write_whole(target, lambda part: write_sweep(run, part, command=command))
+    return target
+
+
+def _command(folder: Path) -> str:
+    from codesign.study.runs import read_manifest
+
+    return shlex.join(["codesign", *read_manifest(folder)["argv"]])

@@ -63,7 +63,7 @@ def sweep_run(asked: Asked) -> None:
         )
     progress = run_progress(as_json=asked.as_json, quiet=False)
     complete(run, executor, part=part, progress=progress)
-    show_run(run.folder, as_json=asked.as_json)
+    conclude(run.folder, as_json=asked.as_json)
 
 
 def read_part(text: str | None) -> tuple[int, int] | None:
@@ -76,16 +76,19 @@ def read_part(text: str | None) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
-def show_run(folder: Path, *, as_json: bool) -> None:
-    """Summary of a run, and what to do next."""
+def conclude(folder: Path, *, as_json: bool) -> None:
+    """Summary of a run with the page of a complete one, and what to do next."""
     from codesign.app.output import print_json, versions
+    from codesign.app.report import render_sweep
     from codesign.study.query import left_out, summary
     from codesign.study.runs import MANIFEST, read_json
 
     found = summary(folder)
     best = read_json(folder / MANIFEST).get("best")
+    page = render_sweep(folder) if found["status"] == "complete" else None
     if as_json:
         more = {"folder": str(folder), "best_point": best}
+        more |= {"report": None if page is None else str(page)}
         more |= {"left_out": asdict(left_out(folder))}
         print_json({**found, **more, "versions": versions()})
         return
@@ -93,7 +96,8 @@ def show_run(folder: Path, *, as_json: bool) -> None:
         typer.echo(f"{key:10} {_shown(value)}")
     for line in _left_out(folder):
         complain(line)
-    if found["status"] == "complete":
+    if page is not None:
+        typer.echo(f"report     {page}")
         typer.echo(f'next       codesign runs query "SELECT ..." --in {folder.parent}')
     else:
         typer.echo(f"next       codesign merge {folder}")

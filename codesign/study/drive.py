@@ -62,7 +62,7 @@ def complete(
             ) from error
         log.tell("computed", computed=len(missing), reused=log.reused)
         if part is None:
-            finish(run, missing=(), seconds=log.seconds())
+            finish(run, missing=(), seconds=log.seconds() if missing else 0.0)
     return len(missing)
 
 

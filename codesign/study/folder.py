@@ -10,6 +10,7 @@ A job <-> ``runs/<name>-<time>-<hash>/`` with
     log.jsonl      events
     shards/        one Parquet file per shard
     best.yaml      the best design found
+    report.html    the page of a finished run, which the command line writes
 
 The folder appears whole or not at all. A lock keeps two drivers apart; it ends
 with the process that holds it.
@@ -106,7 +107,7 @@ def create_run(
             folder.rmdir()
         staging.rename(folder)
     except OSError as error:
-        if (folder / JOB).is_file():
+        if is_swept(folder):
             check_same(run, open_run(folder))
             return run
         reason = error.strerror or str(error)
@@ -132,6 +133,11 @@ def open_run(folder: Path) -> Run:
             "come from another version; manifest.json names the one."
         ) from error
     return Run(folder=folder, job=job, fingerprint=kept, identity=known)
+
+
+def is_swept(folder: Path) -> bool:
+    """Whether a folder is the run of a sweep, not of a search."""
+    return (folder / JOB).is_file()
 
 
 def resume_run(folder: Path, job: Job | None = None) -> Run:

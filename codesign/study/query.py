@@ -15,7 +15,7 @@ import duckdb
 import numpy as np
 
 from codesign.core.errors import InputError
-from codesign.study.folder import JOB
+from codesign.study.folder import is_swept
 from codesign.study.plain import flat_values
 from codesign.study.runs import MANIFEST, RESULT, read_json
 from codesign.study.shards import SHARDS, SUFFIX
@@ -63,7 +63,7 @@ def list_runs(parent: Path) -> list[dict[str, Any]]:
 def summary(folder: Path) -> dict[str, Any]:
     """What the list shows of one run."""
     manifest = read_json(folder / MANIFEST)
-    swept = (folder / JOB).is_file()
+    swept = is_swept(folder)
     objective: dict[str, Any] = manifest.get("objective") or {}
     best: dict[str, Any] = manifest.get("best") or {}
     minimize = str(manifest.get("minimize", ""))
@@ -157,7 +157,7 @@ def _register(base: duckdb.DuckDBPyConnection, parent: Path) -> None:
 def _points(folder: Path) -> str:
     """SELECT of all rows of a run; empty where it has no shards."""
     shards = sorted((folder.resolve() / SHARDS).glob(f"[0-9]*{SUFFIX}"))
-    if not shards or not (folder / JOB).is_file():
+    if not shards or not is_swept(folder):
         return ""
     files = ", ".join(_quoted(str(path)) for path in shards)
     return (

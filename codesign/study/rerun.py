@@ -13,7 +13,7 @@ from codesign.core.errors import InputError
 from codesign.optimize import ladder, optimize
 from codesign.study.drive import Progress, complete, silent
 from codesign.study.executors import Executor, InProcess
-from codesign.study.folder import JOB, create_run, open_run
+from codesign.study.folder import create_run, is_swept, open_run
 from codesign.study.runs import MANIFEST, load_run, read_json, read_manifest, save_run
 
 
@@ -45,7 +45,7 @@ def rerun(
     Raises:
         InputError: the folder holds no complete run.
     """
-    if (folder / JOB).is_file():
+    if is_swept(folder):
         return _swept(folder, out, executor=executor or InProcess(), progress=progress)
     return _searched(folder, out, progress=progress, versions=versions or {})
 

@@ -20,7 +20,7 @@ from codesign.core.errors import BoundsError
 from codesign.serving.design import Design
 from codesign.study.drive import Progress, complete, silent
 from codesign.study.executors import build_executor
-from codesign.study.folder import JOB, create_run, resume_run
+from codesign.study.folder import create_run, is_swept, resume_run
 from codesign.study.job import Job, build_job, numeric_versions
 from codesign.study.plain import finite_or_none, to_plain
 from codesign.study.table import Table, folder_table, memory_table
@@ -77,7 +77,7 @@ def sweep(
     if out is None:
         return _in_memory(job, workers=workers or os.cpu_count() or 1)
     folder = Path(out)
-    if resume and (folder / JOB).is_file():
+    if resume and is_swept(folder):
         run = resume_run(folder, job)
     else:
         run = create_run(job, folder)

@@ -50,6 +50,7 @@ def test_folder_holds_the_run(swept: Path):
         "log.jsonl",
         "shards",
         "best.yaml",
+        "report.html",
     } <= names
     manifest = (swept / "runs" / "a" / "manifest.json").read_text(encoding="utf-8")
     data = json.loads(manifest)
