@@ -86,9 +86,10 @@ def run_front(traced: Callable[[str], Traced], problem: str, *, seed: int) -> No
 def run_cell(
     arenas: Callable[[str], Arena], options: Any, *, where: tuple[str, str, int]
 ) -> None:
-    """One cell, unless it is stored."""
+    """One cell, unless it is stored and of the model of the day."""
     problem, method, seed = where
-    if cells.read(problem, method, seed=seed):
+    stored = cells.read(problem, method, seed=seed)
+    if stored and stored["landscape"] == arenas(problem).landscape():
         return
     budget = math.inf
     if method not in UNBOUND:
