@@ -57,15 +57,14 @@ class Pool:
         )
 
     def join(self, other: "Pool") -> "Pool":
-        """Both pools, each distinct design once."""
+        """Both pools; of designs that differ in nothing that counts, the first."""
+        objective = np.concatenate([self.objective, other.objective])
+        violation = np.concatenate([self.violation, other.violation])
+        excess = np.concatenate([self.excess, other.excess])
+        outcome = np.stack([objective, violation, excess], axis=1).round(12)
+        _, first = np.unique(outcome, axis=0, return_index=True)
         values = np.concatenate([self.values, other.values])
-        _, first = np.unique(np.log(values).round(12), axis=0, return_index=True)
-        return Pool(
-            values,
-            np.concatenate([self.objective, other.objective]),
-            np.concatenate([self.violation, other.violation]),
-            np.concatenate([self.excess, other.excess]),
-        ).take(first)
+        return Pool(values, objective, violation, excess).take(first)
 
     def distinct(self, count: int, *, columns: Mask, penalty: float) -> "Pool":
         """The best designs under a penalty, a few per combination of columns."""
@@ -79,11 +78,15 @@ class Pool:
         return self.take(np.array(chosen[:count], int))
 
 
-PER_COMBINATION = 4  # designs kept of one combination of choices
+PER_COMBINATION = 2  # designs kept of one combination
 NEXT_CHANCE = 0.3  # that a neighbour is around one of the best, not the next of them
 FAMILY_CHANCE = 0.3  # that it is around the best design of some value of a choice
 MOVED_CHOICES = 3  # most choices that a neighbour differs in
 STEP_CHANCE = 0.4  # that an integer or multiple leaves its value
+TOGETHER_CHANCE = 0.5  # that a copy moves along the way between two designs
+TOGETHER = 0.8  # share of the variables that then move
+EVEN_CHANCE = 0.2  # that a moved integer or multiple goes to an even size
+MOST_DOUBLINGS = 7  # of a step, to the roughest of even sizes
 CHOICE_CHANCE = 0.25  # that a moving choice takes another place in its list
 
 
@@ -225,19 +228,39 @@ def mutate(
     copies: int,
     rng: np.random.Generator,
 ) -> Floats:
-    """Legal variations of each design: a few variables moved at random.
+    """Legal variations of each design: a few variables moved at random, or all.
 
-    Listed choices step by one place, integers and multiples by whole steps,
-    continuous variables by a factor; ``scale`` is the spread as a share of the
-    box.
+    A few: listed choices step by one place, integers and multiples by whole steps or
+    to an even size, continuous variables by a factor; ``scale`` is the spread as a
+    share of the box. All but the choices: by a part of the way from one of the designs
+    to another, as differential evolution does, so that what limits tie together moves
+    together.
     """
     lanes = np.repeat(values, copies, axis=0)
-    count, width = lanes.shape
+    few = _moved_apart(space, lanes, mask=mask, scale=scale, rng=rng)
+    way = _ways(values, count=len(lanes), rng=rng)
+    most = mask & ~space.coarse & (rng.uniform(size=lanes.shape) < TOGETHER)
+    together = _even(space, np.where(most, lanes * way, lanes), moved=most, rng=rng)
+    either = rng.uniform(size=(len(lanes), 1)) < TOGETHER_CHANCE
+    return space.round(np.where(either, together, few), mask=mask)
+
+
+def _moved_apart(
+    space: Space,
+    given: Floats,
+    *,
+    mask: Mask,
+    scale: float,
+    rng: np.random.Generator,
+) -> Floats:
+    """Designs with a few variables moved, each by itself; not yet legal."""
+    count, width = given.shape
     chance = rng.uniform(0.05, 0.5, size=(count, 1))
     moving = (rng.uniform(size=(count, width)) < chance) & mask
     spread = scale * rng.lognormal(0.0, 1.0, size=(count, 1))
     jump = np.exp(rng.normal(size=(count, width)) * spread * (space.high - space.low))
-    lanes = np.where(moving & ~space.coarse, lanes * jump, lanes)
+    lanes = np.where(moving & ~space.coarse, given * jump, given)
+    lanes = _even(space, lanes, moved=moving, rng=rng)
     for column in np.flatnonzero(mask & space.coarse):
         shifted = moving[:, column] & (rng.uniform(size=count) < CHOICE_CHANCE)
         lanes[shifted, column] = _shift(
@@ -245,9 +268,27 @@ def mutate(
         )
     for column in np.flatnonzero(mask & space.fine):
         step = space.variables[column].multiple or 1.0
-        stuck = moving[:, column] & (
-            np.abs(lanes[:, column] - values.repeat(copies, axis=0)[:, column])
-            < step / 2
-        )
+        near = np.abs(lanes[:, column] - given[:, column]) < step / 2
+        stuck = moving[:, column] & near
         lanes[stuck, column] += step * rng.choice([-1, 1], size=int(stuck.sum()))
-    return space.round(lanes, mask=mask)
+    return lanes
+
+
+def _ways(values: Floats, *, count: int, rng: np.random.Generator) -> Floats:
+    """Factors over a part of the way from one design to another, at random."""
+    one, other = rng.integers(len(values), size=(2, count))
+    return (values[one] / values[other]) ** rng.uniform(0.0, 1.0, size=(count, 1))
+
+
+def _even(
+    space: Space, values: Floats, *, moved: Mask, rng: np.random.Generator
+) -> Floats:
+    """Some moved integers and multiples at a multiple of a power of two of a step.
+
+    Tiles of work are powers of two, so such sizes leave none of them part empty.
+    """
+    steps = np.array([v.multiple or 1.0 for v in space.variables])
+    units = steps * 2.0 ** rng.integers(1, MOST_DOUBLINGS + 1, size=values.shape)
+    even = units * np.maximum(np.round(values / units), 1.0)
+    chosen = moved & space.fine & (rng.uniform(size=values.shape) < EVEN_CHANCE)
+    return np.where(chosen, even, values)

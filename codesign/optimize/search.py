@@ -275,8 +275,9 @@ class Search:
         """Neighbourhood search on the hard model under a growing exact penalty."""
         space, mask = self.engine.space, self.mask
         penalties = np.geomspace(*PENALTIES, len(SCALES))
+        whole = mask & (space.coarse | space.fine)
         for penalty, scale in zip(penalties, SCALES, strict=True):
-            elite = pool.distinct(ELITE, columns=mask & space.coarse, penalty=penalty)
+            elite = pool.distinct(ELITE, columns=whole, penalty=penalty)
             copies = max(1, POLISH_TRIALS * int(mask.sum()) // len(elite.values))
             trials = self._evaluate(
                 mutate(

@@ -72,6 +72,12 @@ def test_join_tells_small_numbers_apart():
     assert len(first.join(second).values) == 2
 
 
+def test_designs_that_differ_in_nothing_that_counts_are_one():
+    """A dense model's expert size, say: copies would crowd out other designs."""
+    first, second = pool((1, 1.0, -0.1)), pool((2, 1.0, -0.1), (3, 1.0, -0.2))
+    assert sorted(first.join(second).values[:, 0]) == pytest.approx([1, 3])
+
+
 def test_distinct_keeps_few_of_one_combination():
     rows = [(1.0, float(i), 0.0) for i in range(10)] + [(2.0, 50.0, 0.0)]
     kept = pool(*rows).distinct(8, columns=np.array([True]), penalty=np.inf)
@@ -152,3 +158,33 @@ def test_one_seed_gives_one_set_of_moves(space: Space, legal: np.ndarray):
         for _ in range(2)
     )
     np.testing.assert_array_equal(first, second)
+
+
+def test_variables_that_limits_tie_together_move_together(legal: np.ndarray):
+    """Between two designs of equal v w, all designs on the way have this v w."""
+    given = legal[:2].copy()
+    given[0, 0], given[1, 1] = 2.0 * given[1, 0], 2.0 * given[0, 1]
+    ways = discrete._ways(given, count=500, rng=np.random.default_rng(4))
+    np.testing.assert_allclose(ways[:, 0] * ways[:, 1], 1.0, rtol=1e-12)
+    assert 0.5 <= ways[:, 0].min() < 0.6
+    assert 1.7 < ways[:, 0].max() <= 2.0
+
+
+def test_even_sizes_are_multiples_of_powers_of_two(space: Space, legal: np.ndarray):
+    values = legal.repeat(200, axis=0)
+    moved = np.arange(values.shape[1]) % 2 == 0
+    found = discrete._even(
+        space,
+        values,
+        moved=np.tile(moved, (len(values), 1)),
+        rng=np.random.default_rng(6),
+    )
+    changed = np.any(found != values, axis=0)
+    assert not np.any(changed[~(moved & space.fine)])
+    assert np.any(changed)
+    for column in np.flatnonzero(changed):
+        step = space.variables[column].multiple or 1.0
+        rows = found[:, column] != values[:, column]
+        count = found[rows, column] / step
+        assert np.all(count == np.round(count))
+        assert np.all(count % 2 == 0)
