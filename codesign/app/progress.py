@@ -82,7 +82,7 @@ def event_text(event: Mapping[str, Any]) -> str:
     """An event as a line for people."""
     if event["event"] == "stage":
         return str(event["text"])
-    place = f"{event['done']} of {event['total']} shards"
+    place = f"{event['done']} of {shards_text(event['total'])}"
     if event["event"] == "shard":
         rate, left = event["points_per_second"], event["seconds_left"]
         return f"{place}  {rate:.0f} points/s  {left:.0f} s left"
@@ -90,5 +90,10 @@ def event_text(event: Mapping[str, Any]) -> str:
         return f"{place} are there" if event["reused"] else place
     if event["event"] == "computed":
         new, old, spent = event["computed"], event["reused"], event["seconds"]
-        return f"computed {new} shards, reused {old}, in {spent:.1f} s"
+        return f"computed {shards_text(new)}, reused {old}, in {spent:.1f} s"
     return f"{event['event']}: {place}"
+
+
+def shards_text(number: int) -> str:
+    """A number of shards in words."""
+    return "1 shard" if number == 1 else f"{number} shards"

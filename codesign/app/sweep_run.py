@@ -44,7 +44,7 @@ def is_study(file: Path | None) -> bool:
 
 def sweep_run(asked: Asked) -> None:
     """Start a run, or go on with one, and say what came out."""
-    from codesign.app.progress import run_progress
+    from codesign.app.progress import run_progress, shards_text
     from codesign.study.drive import complete
     from codesign.study.executors import build_executor, check_executor
 
@@ -58,8 +58,8 @@ def sweep_run(asked: Asked) -> None:
     if not asked.as_json:
         job = run.job
         complain(
-            f"{run.folder}: {job.plan.points} points in {job.num_shards} shards of "
-            f"{job.shard_size}"
+            f"{run.folder}: {job.plan.points} points in "
+            f"{shards_text(job.num_shards)} of {job.shard_size}"
         )
     progress = run_progress(as_json=asked.as_json, quiet=False)
     complete(run, executor, part=part, progress=progress)
