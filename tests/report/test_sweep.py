@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codesign.config.design import build_design
 from codesign.config.sweep import build_plan
 from codesign.report.sweep import best_table, points_table, sweep_charts, write_sweep
 from codesign.study.drive import complete
@@ -16,6 +15,7 @@ from codesign.study.folder import Run, create_run
 from codesign.study.job import build_job
 from codesign.study.table import folder_table
 from tests.report.pages import read_page
+from tests.study.jobs import design
 
 OVER = {
     "chip.dram.bandwidth": {"min": "1 TB/s", "max": "3 TB/s", "points": 30},
@@ -26,16 +26,7 @@ JOULES, SECONDS = "energy_per_token_server", "time_per_output_token"
 
 
 def swept(folder: Path, over: Mapping[str, Any] = OVER) -> Run:
-    design = build_design(
-        chip="h100-sxm",
-        num_chips=8,
-        model="llama-3-70b",
-        tensor_parallel=8,
-        batch=64,
-        prompt_length=1024,
-        output_length=256,
-    )
-    run = create_run(build_job(design, build_plan(over)), folder)
+    run = create_run(build_job(design(), build_plan(over)), folder)
     complete(run, InProcess())
     return run
 
