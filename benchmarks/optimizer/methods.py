@@ -104,7 +104,7 @@ class SequentialQuadratic:
         return np.clip(np.nan_to_num(done.x, nan=0.5), 0.0, 1.0)
 
 
-_smooth: dict[Any, tuple[Any, Any]] = {}
+_smooth: dict[str, tuple[Any, Any]] = {}
 
 
 def smooth(arena: Arena) -> tuple[Any, Any]:
@@ -118,12 +118,12 @@ def smooth(arena: Arena) -> tuple[Any, Any]:
         )
         return jax.numpy.append(constraints, objective)
 
-    if problem.shape not in _smooth:
+    if arena.name not in _smooth:
         functions = jax.jit(both), jax.jit(jax.jacfwd(both))
         point, theta = arena.start, arena.climber.theta
         jax.block_until_ready([function(point, theta) for function in functions])
-        _smooth[problem.shape] = functions
-    return _smooth[problem.shape]
+        _smooth[arena.name] = functions
+    return _smooth[arena.name]
 
 
 def evolution(arena: Arena, *, seed: int) -> None:
