@@ -91,7 +91,24 @@ def _problem(price: Callable[[Floats], tuple[Floats, Floats]], *, width: int) ->
 
 
 def volumes(fronts: list[list[list[float]]], *, ours: list[bool]) -> list[float]:
-    """Hypervolume of each front within the worst ends of all of ours."""
-    ends = [np.max(f, axis=0) for f, own in zip(fronts, ours, strict=True) if own]
-    reference = np.max(ends, axis=0)
-    return [hypervolume(np.reshape(f, (-1, 2)), reference) for f in fronts]
+    """Hypervolume of each front within the worst ends of all of ours.
+
+    A front of ours is a design at each of some levels of the second metric; of the
+    thousands of a rival the best at each of these levels counts.
+    """
+    points = [np.reshape(front, (-1, 2)) for front in fronts]
+    own = [front for front, mine in zip(points, ours, strict=True) if mine]
+    reference = np.max([np.max(front, axis=0) for front in own], axis=0)
+    levels = own[0][:, 1]
+    even = [
+        front if mine else at_levels(front, levels)
+        for front, mine in zip(points, ours, strict=True)
+    ]
+    return [hypervolume(front, reference) for front in even]
+
+
+def at_levels(front: Floats, levels: Floats) -> Floats:
+    """The least first metric at levels of the second, which no design may exceed."""
+    within = [front[front[:, 1] <= level] for level in levels]
+    least = [each[np.argmin(each[:, 0])] for each in within if len(each)]
+    return np.reshape(least, (-1, 2))

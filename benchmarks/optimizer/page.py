@@ -142,8 +142,8 @@ def _fronts(found: Sequence[Cell]) -> list[str]:
         "## Fronts",
         "",
         "`cd.pareto` against NSGA-II: hypervolume in ln units within the worst ends of",
-        "our fronts, median of the seeds; the ratio is ours over theirs, worst seed in",
-        "brackets.",
+        "our fronts, median of the seeds, of as many designs: theirs are the best at",
+        "each of our levels. The ratio is ours over theirs, worst seed in brackets.",
         "",
         "| problem | traded | seeds | ours | CPU s | "
         + " | ".join(f"NSGA-II, {factor:g}x | ratio" for factor in MULTIPLES)

@@ -14,7 +14,7 @@ from codesign.config.study import Study
 from codesign.core.errors import InputError
 from codesign.core.show import html_table, quantity_text, text_table
 from codesign.optimize.climber import EVERYTHING, UNBOUNDED, Climber, Progress, silent
-from codesign.optimize.discrete import FEASIBLE, mutate
+from codesign.optimize.discrete import FEASIBLE, Mask, mutate
 from codesign.optimize.engine import Goal
 from codesign.optimize.front import hypervolume, non_dominated
 from codesign.optimize.groups import best_first, legal_around
@@ -24,11 +24,14 @@ from codesign.optimize.search import MARGIN, SCALES, Search, reached_values
 from codesign.optimize.space import Floats
 from codesign.outcome.text import PER_BYTE
 
-LANES = 8  # starts of each level
+LANES = 8  # starts of each level, handed to fewer levels at first
+BETWEEN = 6  # levels to one with lanes of its own at first
 ELITE = 2  # designs of each level that the polish varies
 COPIES = 24
 KEPT = 8  # designs of each level that a round of the polish keeps
 PENALTIES = (3.0, 300.0)
+STRICT = 1e9  # penalty under which nothing may be broken
+RANKS = (0, 1, 2, 3, 5, 8, 13, 21)  # levels that hand designs to a lane, by distance
 BEYOND = 1e-6  # of a level, so that its own end is inside
 
 
@@ -131,10 +134,17 @@ class _Archive:
 
     def best(self, levels: Floats, *, count: int, penalty: float) -> NDArray[np.intp]:
         """The best designs of every level under a penalty, each once."""
+        score = self._score(levels, penalty=penalty)
+        return np.unique(np.argsort(score, axis=0, kind="stable")[:count])
+
+    def best_of_each(self, levels: Floats) -> NDArray[np.intp]:
+        """The best design of every level."""
+        return np.argmin(self._score(levels, penalty=STRICT), axis=0)
+
+    def _score(self, levels: Floats, *, penalty: float) -> Floats:
         over = np.maximum(self.metrics[:, None, 1:] - levels[None], 0.0).sum(axis=2)
         score = self.metrics[:, :1] + penalty * (self.excess[:, None] + over)
-        score = np.where(np.isfinite(score), score, np.inf)
-        return np.unique(np.argsort(score, axis=0, kind="stable")[:count])
+        return np.where(np.isfinite(score), score, np.inf)
 
 
 class _Tracer:
@@ -160,10 +170,12 @@ class _Tracer:
         return self.climber.theta
 
     def front(self, points: int) -> Front:
-        """Ends, levels between them, polish, and what is not dominated."""
+        """Ends, levels between them, families from level to level, non-dominated."""
         ends = self._archive(np.stack([self._end(i) for i in range(len(self.metrics))]))
         levels = self._levels(ends.metrics, points)
-        archive = ends.join(self._between(ends.values, levels))
+        archive = ends.join(self._anchored(ends.values, levels))
+        archive = self._polish(archive, levels)
+        archive = archive.join(self._handed_on(archive, levels))
         archive = self._polish(archive, levels)
         return self._report(archive, ends=ends, levels=levels)
 
@@ -203,40 +215,79 @@ class _Tracer:
             np.where(np.isfinite(broken), broken, np.inf),
         )
 
-    def _between(self, ends: Floats, levels: Floats) -> _Archive:
-        """Legal designs at all levels, from starts between the ends and at random."""
-        engine, space, mask = self.climber.engine, self.climber.space, self.mask
-        rng = self.climber.rng
-        count = len(levels) * LANES
-        goal = self._goal(np.repeat(levels, LANES, axis=0))
-        shares = rng.dirichlet(np.ones(len(ends)), size=count)
-        inner = shares @ space.encode(ends) + 0.05 * rng.normal(size=(count, len(mask)))
-        anywhere = rng.uniform(size=inner.shape)
-        between = np.arange(count)[:, None] % LANES < LANES // 2
-        points = np.clip(np.where(between, inner, anywhere), 0.0, 1.0)
+    def _anchored(self, ends: Floats, levels: Floats) -> _Archive:
+        """Legal designs at some levels, with lanes for a design of every choice.
+
+        Starts are between the ends and at random; stages are those of a search.
+        """
+        space, mask, rng = self.climber.space, self.mask, self.climber.rng
+        count = max(1, round(len(levels) / BETWEEN))
+        places = np.linspace(0, len(levels) - 1, count + 2)[1:-1].round().astype(int)
+        anchors, size = levels[places], LANES * len(levels) // count
+        shape = (count * size, len(mask))
+        shares = rng.dirichlet(np.ones(len(ends)), size=count * size)
+        inner = shares @ space.encode(ends) + 0.05 * rng.normal(size=shape)
+        between = np.arange(len(inner))[:, None] % 2 == 0
+        points = np.clip(np.where(between, inner, rng.uniform(size=shape)), 0.0, 1.0)
         values = np.where(mask, space.decode(points), ends[0])
-        lanes = engine.descend(
-            values, self.theta, free=np.tile(mask, (count, 1)), goal=goal
-        )
-        reached = reached_values(space, lanes, given=values, mask=mask)
-        reached = best_first(lanes, reached, given=values, size=LANES)
-        self.progress(f"relaxed    {len(levels)} levels, {count} lanes")
+        reached = self._descended(values, anchors, free=mask)
+        self.progress(f"relaxed    {count} levels, {len(values)} lanes")
         found = self._archive(space.round(reached, mask=mask))
-        for held in (mask & space.coarse, mask & (space.coarse | space.fine)):
-            values = legal_around(space, reached, held=held, size=LANES, rng=rng)
-            free = mask & ~held
-            optima = engine.refine(
-                values,
-                self.theta,
-                free=np.tile(free, (count, 1)),
-                margin=MARGIN,
-                goal=goal,
-            )
-            reached = reached_values(space, optima, given=values, mask=free)
-            reached = best_first(optima, reached, given=values, size=LANES)
+        coarse, whole = mask & space.coarse, mask & (space.coarse | space.fine)
+        given = legal_around(space, reached, held=coarse, size=size, rng=rng)
+        reached = self._descended(given, anchors, free=mask & ~coarse)
+        for held in (coarse, whole):
+            reached = self._refined(reached, anchors, held=held)
             found = found.join(self._archive(space.round(reached, mask=mask)))
-        self.progress("integers   at every level")
+        self.progress("integers   at these levels")
         return found
+
+    def _handed_on(self, archive: _Archive, levels: Floats) -> _Archive:
+        """Designs of levels near and far, solved anew at every level.
+
+        Their choices are held, so that a family of designs reaches every level at
+        which it is the best.
+        """
+        space, mask = self.climber.space, self.mask
+        best = archive.best_of_each(levels)
+        apart = np.abs(levels[:, None] - levels[None]).sum(axis=2)
+        ranks = np.minimum(RANKS, len(levels) - 1)
+        near = np.argsort(apart, axis=1, kind="stable")[:, ranks]
+        values = archive.values[best[near]].reshape(-1, len(mask))
+        reached = self._descended(values, levels, free=mask & ~space.coarse)
+        whole = mask & (space.coarse | space.fine)
+        reached = self._refined(reached, levels, held=whole)
+        self.progress(f"handed on  to {len(levels)} levels")
+        return self._archive(space.round(reached, mask=mask))
+
+    def _descended(self, values: Floats, levels: Floats, *, free: Mask) -> Floats:
+        """Values that every level's lanes descend to, best first."""
+        size = len(values) // len(levels)
+        lanes = self.climber.engine.descend(
+            values,
+            self.theta,
+            free=np.tile(free, (len(values), 1)),
+            goal=self._goal(np.repeat(levels, size, axis=0)),
+        )
+        reached = reached_values(self.climber.space, lanes, given=values, mask=free)
+        return best_first(lanes, reached, given=values, size=size)
+
+    def _refined(self, reached: Floats, levels: Floats, *, held: Mask) -> Floats:
+        """Legal held variables around every level's lanes, the others solved."""
+        space, free = self.climber.space, self.mask & ~held
+        size = len(reached) // len(levels)
+        values = legal_around(
+            space, reached, held=held, size=size, rng=self.climber.rng
+        )
+        optima = self.climber.engine.refine(
+            values,
+            self.theta,
+            free=np.tile(free, (len(values), 1)),
+            margin=MARGIN,
+            goal=self._goal(np.repeat(levels, size, axis=0)),
+        )
+        reached = reached_values(space, optima, given=values, mask=free)
+        return best_first(optima, reached, given=values, size=size)
 
     def _goal(self, levels: Floats) -> Goal:
         goal = self.climber.engine.goal(self.theta, len(levels))
@@ -258,14 +309,16 @@ class _Tracer:
                 rng=self.climber.rng,
             )
             archive = archive.join(self._archive(trial))
-            kept = [archive.best(levels, count=KEPT, penalty=p) for p in (penalty, 1e9)]
+            kept = [
+                archive.best(levels, count=KEPT, penalty=p) for p in (penalty, STRICT)
+            ]
             archive = archive.take(np.unique(np.concatenate(kept)))
         self.progress("polish     at every level")
         return archive
 
     def _report(self, archive: _Archive, *, ends: _Archive, levels: Floats) -> Front:
         legal = archive.take(np.flatnonzero(archive.excess <= 0))
-        best = legal.take(legal.best(levels, count=1, penalty=1e9))
+        best = legal.take(legal.best(levels, count=1, penalty=STRICT))
         best = best.join(ends.take(np.flatnonzero(ends.excess <= 0)))
         best = best.take(np.flatnonzero(non_dominated(best.metrics)))
         best = best.take(np.argsort(best.metrics[:, 1], kind="stable"))
