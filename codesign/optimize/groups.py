@@ -9,7 +9,7 @@ import numpy as np
 from codesign.optimize.discrete import Mask, neighbours, scatter
 from codesign.optimize.interior import Optima
 from codesign.optimize.lagrangian import Lanes
-from codesign.optimize.search import RELAXED, without_number
+from codesign.optimize.search import counted_violation, without_number
 from codesign.optimize.space import Floats, Space
 
 
@@ -27,8 +27,8 @@ def best_first(
     best of their group, or what was given where the group has none.
     """
     lost = without_number(lanes).reshape(-1, size)
-    broken = np.max(np.asarray(lanes.constraints) - loose, axis=1).reshape(-1, size)
-    violation = np.where(lost, np.inf, np.maximum(broken, RELAXED).round(3))
+    violation = counted_violation(lanes, loose=loose).reshape(-1, size)
+    violation = np.where(lost, np.inf, violation)
     objective = np.asarray(lanes.objective).reshape(-1, size)
     order = np.lexsort((objective, violation), axis=-1)
     missing = np.take_along_axis(lost, order, axis=1)

@@ -335,8 +335,13 @@ def without_number(lanes: Lanes | Optima) -> NDArray[np.bool_]:
 
 def _order(lanes: Lanes | Optima) -> NDArray[np.intp]:
     """Lanes from best to worst: first by violation, then by objective."""
-    violation = np.maximum(np.max(np.asarray(lanes.constraints), axis=1), RELAXED)
-    return np.lexsort((np.asarray(lanes.objective), violation.round(3)))
+    return np.lexsort((np.asarray(lanes.objective), counted_violation(lanes)))
+
+
+def counted_violation(lanes: Lanes | Optima, *, loose: Floats | float = 0.0) -> Floats:
+    """Violation by which lanes are ranked; ``loose`` and ``RELAXED`` are free."""
+    worst = np.max(np.asarray(lanes.constraints) - loose, axis=1)
+    return np.maximum(worst, RELAXED).round(3)
 
 
 def feasible_objective(lanes: Lanes | Optima) -> Floats:

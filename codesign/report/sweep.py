@@ -201,8 +201,8 @@ def _groups(values: Floats) -> tuple[Floats, NDArray[np.intp]]:
         every, groups = np.unique(values, return_inverse=True)
         return every, groups
     edges = np.quantile(values, np.linspace(0.0, 1.0, GROUPS + 1)[1:-1])
-    groups = np.searchsorted(edges, values)
-    middles = [np.median(values[groups == index]) for index in range(GROUPS)]
+    filled, groups = np.unique(np.searchsorted(edges, values), return_inverse=True)
+    middles = [np.median(values[groups == index]) for index in range(len(filled))]
     return np.array(middles), groups
 
 
@@ -243,9 +243,7 @@ def _against(run: Run, other: str, *, kept: NDArray[np.bool_]) -> Chart:
         marker={"size": 7, "color": ORANGE},
         name="beaten by no other in both",
     )
-    shown = (
-        "" if len(points) <= CLOUD else f" {CLOUD} points drawn at random are shown."
-    )
+    shown = f" {CLOUD} of them are drawn, at random." if len(points) > CLOUD else ""
     return Chart(
         name="against",
         caption=f"Feasible points: {metric_title(minimize)} against "

@@ -62,6 +62,17 @@ def test_folder_holds_the_run(swept: Path):
     assert best[name] == pytest.approx(data["best"][name], rel=1e-9)
 
 
+def test_the_page_of_a_sweep_is_written_again(swept: Path, tmp_path: Path):
+    page = tmp_path / "page.html"
+    told = answer("report", swept / "runs" / "a", "--out", page)
+    assert told["report"] == str(page)
+    kept = swept / "runs" / "a" / "report.html"
+    assert page.read_bytes() == kept.read_bytes()
+    done = invoke("report", swept / "runs" / "a", "--front", tmp_path)
+    assert done.exit_code == 2
+    assert "its page has a front" in done.stderr
+
+
 def test_parts_are_resumed_and_merged(swept: Path):
     study, whole = swept / "swept.yaml", swept / "runs" / "b"
     flags = [*METRIC, "--out", whole, "--shard-size", 10]

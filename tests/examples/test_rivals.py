@@ -9,7 +9,7 @@ import pytest
 from benchmarks.optimizer import best
 from benchmarks.optimizer.arena import PROBLEMS
 from benchmarks.optimizer.cells import moment, reached
-from benchmarks.optimizer.fronts import FRONTS, _line, volumes
+from benchmarks.optimizer.fronts import FRONTS, _line, at_levels, volumes
 from codesign.config.study import load_study
 
 FROZEN = {
@@ -50,3 +50,10 @@ def test_fronts_are_measured_within_our_worst_ends():
     ours, theirs = volumes([_line(points).tolist(), [[0.5, 0.5]]], ours=[True, False])
     assert ours == pytest.approx(1.0)
     assert theirs == pytest.approx(1.5**2)
+
+
+def test_of_a_rival_the_best_design_at_each_of_our_levels_counts():
+    theirs = np.array([[0.0, 3.0], [1.0, 1.5], [2.0, 1.0], [5.0, 0.4]])
+    found = at_levels(theirs, np.array([0.3, 1.0, 2.0, 4.0]))
+    assert found.tolist() == [[2.0, 1.0], [1.0, 1.5], [0.0, 3.0]]
+    assert at_levels(theirs, np.array([0.1])).shape == (0, 2)

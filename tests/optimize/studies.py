@@ -62,6 +62,19 @@ def load_small(folder: Path, *overrides: str) -> Study:
     return load_study(path, overrides=overrides)
 
 
+def limit(metric: str, side: str) -> str:
+    """Override of the study's limits, one right side changed."""
+    sides = {
+        "time_per_output_token": "30 ms",
+        "time_to_first_token": "1 s",
+        "chip.area": "baseline",
+        "usd_per_token": "baseline",
+        "quality.gap": "0",
+    }
+    texts = [f'"{name} <= {right}"' for name, right in (sides | {metric: side}).items()]
+    return f"subject_to=[{', '.join(texts)}]"
+
+
 @contextmanager
 def quick_search() -> Iterator[None]:
     """Short schedules and few trials.

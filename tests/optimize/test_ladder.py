@@ -10,7 +10,7 @@ from codesign.cost.evaluate import evaluate
 from codesign.optimize.ladder import optimize
 from codesign.optimize.result import Result, Rung
 from tests.helpers import assert_trees_close
-from tests.optimize.studies import load_small
+from tests.optimize.studies import limit, load_small
 
 pytestmark = pytest.mark.slow
 
@@ -121,19 +121,6 @@ def test_the_status_is_a_sentence(climbed: Result):
     assert climbed.status.startswith("All limits are kept")
     change = climbed.best.objective / climbed.baseline.objective - 1
     assert f"{change:+.1%}" in climbed.status
-
-
-def limit(metric: str, side: str) -> str:
-    """Override of the study's limits, one right side changed."""
-    sides = {
-        "time_per_output_token": "30 ms",
-        "time_to_first_token": "1 s",
-        "chip.area": "baseline",
-        "usd_per_token": "baseline",
-        "quality.gap": "0",
-    }
-    texts = [f'"{name} <= {right}"' for name, right in (sides | {metric: side}).items()]
-    return f"subject_to=[{', '.join(texts)}]"
 
 
 def test_limits_on_the_baseline_refer_to_the_tuned_one(tmp_path: Path):

@@ -9,9 +9,10 @@ from codesign.config.study import Study
 from codesign.core.errors import InputError
 from codesign.cost.evaluate import evaluate
 from codesign.optimize.front import non_dominated
+from codesign.optimize.ladder import optimize
 from codesign.optimize.pareto import Front, pareto
 from codesign.optimize.result import Result
-from tests.optimize.studies import load_small, quick_search
+from tests.optimize.studies import limit, load_small, quick_search
 
 pytestmark = pytest.mark.slow
 
@@ -48,6 +49,18 @@ def test_every_design_is_legal_and_what_evaluate_says(front: Front):
 
 def test_the_best_end_is_that_of_a_single_search(front: Front, climbed: Result):
     assert front.values[:, 0].min() == pytest.approx(climbed.best.objective, rel=0.02)
+
+
+def test_a_design_between_the_ends_is_that_of_a_single_search(
+    front: Front, tmp_path: Path
+):
+    """Families that only the middle of a front has are found there too."""
+    energy, time = front.values[len(front.values) // 2]
+    study = load_small(tmp_path, limit("time_per_output_token", f"{time} s"))
+    with quick_search():
+        alone = optimize(study)
+    assert alone.feasible
+    assert energy <= 1.03 * alone.best.objective
 
 
 def test_the_front_dominates_a_volume(front: Front):

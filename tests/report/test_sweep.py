@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from codesign.config.sweep import build_plan
-from codesign.report.sweep import best_table, points_table, sweep_charts, write_sweep
+from codesign.report.sweep import (
+    _groups,
+    best_table,
+    points_table,
+    sweep_charts,
+    write_sweep,
+)
 from codesign.study.drive import complete
 from codesign.study.executors import InProcess
 from codesign.study.folder import Run, create_run
@@ -83,9 +89,8 @@ def test_page_is_whole(run: Run, tmp_path: Path):
     write_sweep(run, tmp_path / "page.html", command="codesign sweep x.yaml")
     page = read_page((tmp_path / "page.html").read_text(encoding="utf-8"))
     assert "codesign sweep x.yaml" in page.text
-    best = folder_table(run).best(JOULES)
-    assert best is not None
-    assert f"Point {int(best['point'])} is the best feasible one" in page.text
+    first = best_table(run).rows[0]
+    assert f"Point {first[0]} is the best feasible one, at {first[1]}." in page.text
 
 
 def test_page_without_a_feasible_point_says_so(tmp_path: Path):
@@ -94,3 +99,12 @@ def test_page_without_a_feasible_point_says_so(tmp_path: Path):
     page = read_page((tmp_path / "page.html").read_text(encoding="utf-8"))
     assert "No point of the sweep is feasible." in page.text
     assert sweep_charts(none) == []
+
+
+def test_groups_of_a_column_that_repeats_itself_are_none_of_them_empty():
+    """Most rows at one value: several quantiles are the same."""
+    values = np.concatenate([np.full(900, 5.0), np.arange(100.0)])
+    middles, groups = _groups(values)
+    assert np.isfinite(middles).all()
+    assert np.unique(groups).tolist() == list(range(len(middles)))
+    assert (np.diff(middles) > 0).all()
