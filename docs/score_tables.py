@@ -13,10 +13,12 @@ from codesign.calibrate.predict import Prediction
 from codesign.calibrate.score import Score, score
 from codesign.calibrate.validate import HEADINGS
 from codesign.config.chips import load_chip
+from codesign.config.servers import engine_of
 from codesign.core.quantities import Unit
 from codesign.report.texts import quantity
 
 ITL, JOULES = "inter_token_latency", "energy_per_token"
+FIRST = "time_to_first_token"
 SHOWN = (ITL, "step_time", "power_at_step", JOULES)
 SAME_SILICON = "chip H100 to H200"
 BATCHES = ((0, 16), (17, 64), (65, 256), (257, math.inf))
@@ -63,6 +65,28 @@ def latency_table(found: Sequence[Calibration]) -> str:
         for group in calibration.groups
     ]
     return markdown(header, rows)
+
+
+def first_token_table(first: Calibration, engines: Sequence[Calibration]) -> str:
+    """One row per engine and chip: the engine that was fitted, then the others."""
+    fitted = {engine_of(p.row) for p in first.unseen}
+    others = [p for c in engines for p in c.unseen if engine_of(p.row) not in fitted]
+    known = [p for p in (*first.unseen, *others) if _waited(p)]
+    keys = dict.fromkeys((engine_of(p.row), p.row.chip) for p in known)
+    rows: list[list[str]] = []
+    for engine, chip in keys:
+        members = [p for p in known if (engine_of(p.row), p.row.chip) == (engine, chip)]
+        found = errors(members, FIRST)
+        kind = "request constants" if engine in fitted else "none"
+        models = str(len({p.row.model for p in members}))
+        bias = f"{100 * found.bias:+.0f}"
+        rows.append([engine, chip, str(len(members)), models, kind, cell(found), bias])
+    header = ["engine", "chip", "runs", "of", "fitted on it", "TTFT", "bias"]
+    return markdown(header, rows)
+
+
+def _waited(prediction: Prediction) -> bool:
+    return math.isfinite(prediction.row.time_to_first_token)
 
 
 def batch_table(found: Sequence[Calibration]) -> str:

@@ -31,6 +31,7 @@ from score_tables import (
     constant_tables,
     elasticity,
     errors,
+    first_token_table,
     interval_table,
     latency_table,
     markdown,
@@ -46,6 +47,8 @@ from codesign.calibrate.kernel_report import validate_kernels
 from codesign.calibrate.score import Score
 from codesign.calibrate.validate import MILLISECONDS, validate
 from codesign.core.checks import enable_x64
+from codesign.core.quantities import Unit
+from codesign.report.texts import quantity
 
 BEGIN, END = "<!-- scorecard:begin -->", "<!-- scorecard:end -->"
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,6 +61,7 @@ TUNED = ("H100,H200", "B200")
 FULL_TIME = ENERGY[:2]  # of these the times are a law of the chip too
 KERNEL_TABLES = ("kernels_gemm", "kernels_attention", "kernels_moe", "kernels_comm")
 PRIOR_MATURITY = 1.25
+FIRST_ENGINE = "vllm"  # its recipes hold no request back
 T = TypeVar("T")
 INTRODUCTION = """\
 Errors on measured serving runs of **models that the fit has not seen** (one model
@@ -104,6 +108,16 @@ def write(data: Path, *, keep: Path | None) -> None:
         )
         for chip in TUNED
     ]
+    first = known.part(
+        "first-tokens",
+        lambda: calibrate(
+            latency,
+            models,
+            chip=",".join(TUNED),
+            engine=FIRST_ENGINE,
+            constants="first_token",
+        ),
+    )
     pairs = known.part("pairs", lambda: deltas(validate(rows, models).predictions))
     tables = [data / f"{name}.csv" for name in KERNEL_TABLES]
     kernels = known.part("kernels", lambda: validate_kernels(tables).fits)
@@ -135,6 +149,8 @@ def write(data: Path, *, keep: Path | None) -> None:
         unpredicted=sum(len(calibration.faults) for calibration in engines),
         latency=latency_table(engines),
         latency_ratios=ratio_table(newer),
+        first_tokens=first_token_table(first, engines),
+        first_constants=_requests(first),
         elasticity=elasticity(newer),
         unseen_chip=_table(unseen_chip_rows(unseen)),
         cross_vendor=_table(others),
@@ -201,6 +217,15 @@ def _both(found: Mapping[str, Calibration], metric: str) -> str:
     """MAPE and median on H100 and on B200."""
     return " / ".join(
         _score(errors(found[chip].unseen, metric)) for chip in ("H100", "B200")
+    )
+
+
+def _requests(first: Calibration) -> str:
+    """The fitted constants of a request with their jackknife."""
+    return " and ".join(
+        f"{quantity(c.value, Unit(c.unit))} ({quantity(c.low, Unit(c.unit))} to "
+        f"{quantity(c.high, Unit(c.unit))})"
+        for c in first.constants
     )
 
 

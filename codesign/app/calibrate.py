@@ -25,6 +25,14 @@ Chip = Annotated[
 Source = Annotated[
     str, typer.Option("--source", help="Only rows of this source.", show_default=False)
 ]
+Engine = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        help="Only rows of this serving engine, such as vllm.",
+        show_default=False,
+    ),
+]
 Constants = Annotated[
     str,
     typer.Option(
@@ -50,6 +58,7 @@ def calibrate(
     chip: Chip,
     models: Models = None,
     source: Source = "",
+    engine: Engine = "",
     constants: Constants = "serving",
     out: Out = None,
     as_json: Json = False,
@@ -83,12 +92,19 @@ def calibrate(
         typer.echo(text, err=True)
 
     found = run(
-        rows, models, chip=chip, source=source, constants=constants, progress=progress
+        rows,
+        models,
+        chip=chip,
+        source=source,
+        engine=engine,
+        constants=constants,
+        progress=progress,
     )
     if out is not None:
         words = ["codesign", "calibrate", "--rows", rows.name, "--chip", chip]
         words += ["--models", models.name] if models else []
         words += ["--source", source] if source else []
+        words += ["--engine", engine] if engine else []
         words += ["--constants", Path(constants).name, "--out", out.name]
         document = stack_document(found, name=out.stem, command=shlex.join(words))
         write_output(out, yaml_text(document))

@@ -22,7 +22,7 @@ from codesign.calibrate.runs import Runs, gather_runs
 from codesign.config.calibration import load_constants
 from codesign.config.catalogue import read_preset
 from codesign.config.rows import MeasuredRow, RowFault, read_model_rows, read_rows
-from codesign.config.servers import stack_of
+from codesign.config.servers import engine_of, stack_of
 from codesign.config.units import format_quantity
 from codesign.core.errors import InputError
 from codesign.core.paths import get_path, path_units
@@ -85,14 +85,16 @@ def calibrate(
     *,
     chip: str,
     source: str = "",
+    engine: str = "",
     constants: str | Path = "serving",
     progress: Callable[[str], None] = lambda _: None,
 ) -> Calibration:
     """Fit a stack's constants to the measured runs of one chip.
 
     ``chip`` is the name in the column ``gpu``, or several with commas between that
-    share one stack; ``source`` keeps the rows of one source; ``constants`` names what
-    is fitted, with priors. Rows that the source flags as irregular are not used.
+    share one stack; ``source`` and ``engine`` keep the rows of one source and of one
+    serving engine; ``constants`` names what is fitted, with priors. Rows that the
+    source flags as irregular are not used.
 
     Raises:
         InputError: a file cannot be read, or too few runs are left.
@@ -101,7 +103,13 @@ def calibrate(
     models = {} if models_path is None else read_model_rows(models_path)
     given = read_rows(rows_path)
     chips = chip.split(",")
-    kept = [r for r in given.rows if r.chip in chips and source in ("", r.source)]
+    kept = [
+        row
+        for row in given.rows
+        if row.chip in chips
+        and source in ("", row.source)
+        and engine in ("", engine_of(row))
+    ]
     usable = [row for row in kept if not row.flag and _complete(row)]
     runs, faults = gather_runs(usable, models)
     if runs is None:

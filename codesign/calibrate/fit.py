@@ -22,6 +22,11 @@ TYPICAL_ROWS = 15.0  # rows of a model with weight 1
 WEIGHTS = (0.3, 3.0)  # smallest and largest weight of a row
 PRIOR_WEIGHT = 3.0  # rows of a model err alike: nine of them count as one
 FARTHEST = 3.0  # prior standard deviations that a constant may move
+STACK = "stack."
+FIRST_TOKEN = 3  # place of its errors among those of a run
+OF_REQUESTS = ("stack.request_time", "stack.prompt_token_time")
+"""Constants that only first tokens feel; without them those are not fitted, so that
+waiting, which a client adds to, does not move the constants of a step."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,8 @@ def fit(
 
     minimize sum_r rho(w_r ln(pred_r / meas_r) / 0.1) + sum_c (3 z_c)^2
     rho(x) = 2 (sqrt(1 + x^2) - 1),  z_c = (ln c - ln prior_c) / spread_c
-    over ln latency, ln step time and ln power at the measured step;
+    over ln latency, ln step time and ln power at the measured step, and ln time to
+    the first token where constants of requests are fitted;
     w_r^2 = 15 / rows of the same model, within 0.3 and 3.
 
     Assumes: independent errors of rows; the weights keep a model with many rows
@@ -61,10 +67,11 @@ def fit(
     trust-region method of SciPy with exact derivatives.
 
     Raises:
-        InputError: the runs are on more than one stack.
+        InputError: the runs are on stacks in which a fitted constant differs.
     """
-    stacks = sorted({stack_of(row) for row in runs.rows})
-    if len(stacks) > 1:
+    own = [c for c in constants if c.path.startswith(STACK)]
+    if any(np.ptp(_values(c, runs)) > 0 for c in own):
+        stacks = sorted({stack_of(row) for row in runs.rows})
         raise InputError(f"one stack at a time is fitted, not {', '.join(stacks)}.")
     problem = _Problem(runs, tuple(constants))
     spread = problem.spread
@@ -101,6 +108,7 @@ class _Problem:
     def __init__(self, runs: Runs, constants: tuple[Constant, ...]) -> None:
         self.runs = runs
         self.paths = tuple(c.path for c in constants)
+        self.waiting = not set(OF_REQUESTS).isdisjoint(self.paths)
         self.belongs = _belongs(constants, runs)
         self.spread = np.array([c.spread for c in constants])
         self.centre = np.array([_centre(c, runs) for c in constants])
@@ -138,6 +146,7 @@ class _Problem:
         )
         errors, gradients = log_errors(self.runs, found, slopes=slopes)
         known = np.isfinite(errors)
+        known[FIRST_TOKEN] &= self.waiting
         scale = self.weights / NOISE
         parts = [np.where(known, errors, 0.0) * scale]
         tables = [
@@ -158,9 +167,9 @@ class _Problem:
 def log_errors(
     runs: Runs, found: Forecast, *, slopes: Forecast
 ) -> tuple[Floats, Floats]:
-    """ln(predicted / measured) of latency, step time and power, and its slopes.
+    """ln(predicted / measured) of latency, step, power and first token, and its slopes.
 
-    Shapes (3, rows) and (3, rows, constants). Power is that of the same work
+    Shapes (4, rows) and (4, rows, constants). Power is that of the same work
     spread over the measured step time, P_s + (P - P_s) T / T_m, at most the TDP;
     NaN where nothing was measured.
     """
@@ -186,10 +195,13 @@ def log_errors(
     )
     below = at_step < np.asarray(runs.designs.chip.tdp)
     capped = np.where(below, at_step, np.asarray(runs.designs.chip.tdp))
-    values = np.stack([predicted, np.asarray(found.step_time), capped])
-    measured = np.stack([latency, step, power])
+    first = np.asarray(found.time_to_first_token)
+    waited = np.array([row.time_to_first_token for row in rows])
+    values = np.stack([predicted, np.asarray(found.step_time), capped, first])
+    measured = np.stack([latency, step, power, waited])
+    d_capped = np.where(below[:, None], d_at_step, 0.0)
     slope = np.stack(
-        [d_predicted, slopes.step_time, np.where(below[:, None], d_at_step, 0.0)]
+        [d_predicted, slopes.step_time, d_capped, slopes.time_to_first_token]
     )
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.log(values / measured), slope / values[..., None]

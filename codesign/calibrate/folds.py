@@ -17,7 +17,7 @@ from codesign.config.calibration import Constant
 from codesign.core.errors import InputError
 
 Progress = Callable[[str], None]
-FEWEST_MODELS = 3
+FEWEST_MODELS = 2
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def leave_one_model_out(
     """Fits without each model in turn, and what they predict of it.
 
     Raises:
-        InputError: fewer than three models, or more than one stack.
+        InputError: fewer than two models, or stacks that differ.
     """
     names = [row.model for row in runs.rows]
     models = sorted(set(names))

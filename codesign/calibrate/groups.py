@@ -15,6 +15,7 @@ METRICS = {
     "power": "power",
     "power_at_step": "power",
     "energy_per_token": "energy_per_token",
+    "time_to_first_token": "time_to_first_token",
 }
 """Metric of a prediction, and the measured column that it is held against."""
 

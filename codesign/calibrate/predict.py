@@ -4,6 +4,7 @@ Measured rows and the models that they served -> one prediction per row, with
 the load of the measured window instead of a steady state.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,7 @@ class Prediction:
     power_at_step: Watts
     energy_per_token: JoulesPerToken
     memory_fraction: Fraction
+    time_to_first_token: Seconds = math.nan
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ def predictions(runs: Runs, found: Forecast) -> tuple[Prediction, ...]:
         at_step,
         np.asarray(found.energy_per_token),
         np.asarray(found.memory_fraction),
+        np.asarray(found.time_to_first_token),
         strict=True,
     )
     return tuple(

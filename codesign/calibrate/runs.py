@@ -6,6 +6,7 @@ measured window as one batch, and the forecast of all of them.
 
 import difflib
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,7 @@ from codesign.core.quantities import (
 )
 from codesign.core.record import Record
 from codesign.cost.evaluate import evaluate
+from codesign.cost.record import Cost
 from codesign.hardware.chip import Chip, System
 from codesign.model.formats import BLOCK_SCALE_BITS
 from codesign.model.transformer import Transformer
@@ -57,7 +59,8 @@ PROMPT = "request.prompt_length"  # moves the load of the window as well
 class Forecast(Record):
     """Metrics of one run that were also measured, and the memory it needs.
 
-    ``static_power`` is the part of the power that does not depend on the work.
+    ``static_power`` is the part of the power that does not depend on the work;
+    ``time_to_first_token`` is NaN in runs of which none measured it.
     """
 
     inter_token_latency: Seconds
@@ -66,6 +69,7 @@ class Forecast(Record):
     energy_per_token: JoulesPerToken
     static_power: Watts
     memory_fraction: Fraction
+    time_to_first_token: Seconds
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,14 @@ class Runs:
     designs: Design
     loads: Load
     technology: Technology
+
+    @property
+    def burst_shares(self) -> np.ndarray | None:
+        """Share of requests that came at once, by row; None without first tokens."""
+        known = [math.isfinite(row.time_to_first_token) for row in self.rows]
+        if not any(known):
+            return None
+        return np.array([row.burst_share for row in self.rows])
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -301,7 +313,7 @@ def _expert_ranks(row: MeasuredRow, model: Transformer) -> Count:
     return row.expert_parallel if inside else group
 
 
-Chunk = tuple[Design, Load, Any]
+Chunk = tuple[Design, Load, Any, Any]
 
 
 def _cut(runs: Runs, shifts: np.ndarray) -> list[Chunk]:
@@ -309,7 +321,10 @@ def _cut(runs: Runs, shifts: np.ndarray) -> list[Chunk]:
     count = len(runs.rows)
     places = np.minimum(np.arange(-(-count // CHUNK) * CHUNK), count - 1)
     return [
-        jax.tree.map(lambda leaf, at=at: leaf[at], (runs.designs, runs.loads, shifts))
+        jax.tree.map(
+            lambda leaf, at=at: leaf[at],
+            (runs.designs, runs.loads, shifts, runs.burst_shares),
+        )
         for at in places.reshape(-1, CHUNK)
     ]
 
@@ -321,14 +336,18 @@ def _joined(parts: Sequence[Forecast], *, count: int) -> Forecast:
 
 
 def _one(chunk: Chunk, *, technology: Technology, paths: tuple[str, ...]) -> Forecast:
-    design, load, shift = chunk
+    design, load, shift, share = chunk
     for place, path in enumerate(paths):
         if path == PROMPT:
             load = _longer_prompts(load, design, factor=jnp.exp(shift[place]))
         else:
             moved = get_path(design, path) * jnp.exp(shift[place])
             design = set_path(design, path, value=moved)
-    cost = evaluate(design.replace(technology=technology), load=load)
+    design = design.replace(technology=technology)
+    if share is None:
+        cost, first = evaluate(design, load=load), jnp.nan
+    else:
+        cost, first = _with_burst(design, load, share=share)
     return Forecast(
         inter_token_latency=cost.inter_token_latency,
         step_time=cost.time_per_output_token,
@@ -336,7 +355,22 @@ def _one(chunk: Chunk, *, technology: Technology, paths: tuple[str, ...]) -> For
         energy_per_token=cost.energy_per_token,
         static_power=cost.power * cost.breakdown.energy.static / cost.energy_per_token,
         memory_fraction=cost.memory.used / cost.memory.available,
+        time_to_first_token=first,
     )
+
+
+def _with_burst(design: Design, load: Load, *, share: Fraction) -> tuple[Cost, Seconds]:
+    """The cost, and the mean time to the first token of all requests of a run.
+
+    (1 - s) TTFT + s TTFT of prompts that come as many at once as run together.
+    """
+    burst = load.replace(together=load.sequences)
+    loads = jax.tree.map(lambda *leaves: jnp.stack(leaves), load, burst)
+    costs = jax.vmap(lambda each: evaluate(design, load=each))(loads)
+    first = jnp.dot(
+        jnp.stack([1 - share, share]), jnp.asarray(costs.time_to_first_token)
+    )
+    return jax.tree.map(lambda leaf: leaf[0], costs), first
 
 
 def _longer_prompts(load: Load, design: Design, *, factor: Array) -> Load:
@@ -363,10 +397,11 @@ def _slopes_chunk(
     chunk: Chunk, *, technology: Technology, paths: tuple[str, ...]
 ) -> tuple[Forecast, Forecast]:
     def one(chunk: Chunk) -> tuple[Forecast, Forecast]:
-        designs, loads, shift = chunk
+        designs, loads, shift, share = chunk
 
         def values(shift: Array) -> Forecast:
-            return _one((designs, loads, shift), technology=technology, paths=paths)
+            moved = (designs, loads, shift, share)
+            return _one(moved, technology=technology, paths=paths)
 
         return values(shift), jax.jacfwd(values)(shift)
 

@@ -35,6 +35,7 @@ HEADINGS = {
     "power": "power",
     "power_at_step": "power at measured step",
     "energy_per_token": "J/token",
+    "time_to_first_token": "TTFT",
 }
 MILLISECONDS = 1e3
 COLUMNS = {
@@ -42,6 +43,7 @@ COLUMNS = {
     "pred_step_ms": ("step_time", MILLISECONDS),
     "pred_power_w": ("power", 1.0),
     "pred_j_per_token": ("energy_per_token", 1.0),
+    "pred_ttft_ms": ("time_to_first_token", MILLISECONDS),
 }
 """Column in the units of the measured rows, its metric and scale."""
 SHOWN_FAULTS = 5
@@ -99,9 +101,9 @@ def write_predictions(report: Report, path: str | Path) -> None:
 
     One line per input row in the same order; a row that was not predicted has its
     message in the column ``fault``. ``pred_itl_ms``, ``pred_step_ms``,
-    ``pred_power_w`` (all chips) and ``pred_j_per_token`` are in the units of the
-    input, ``_lo`` and ``_hi`` the ends of the 80 % interval of a measurement;
-    other columns are in SI units.
+    ``pred_power_w`` (all chips), ``pred_j_per_token`` and ``pred_ttft_ms`` are in the
+    units of the input, ``_lo`` and ``_hi`` the ends of the 80 % interval of a
+    measurement; other columns are in SI units.
     """
     lines = [_prediction_cells(p) for p in report.predictions]
     empty = dict.fromkeys(lines[0], "")

@@ -31,6 +31,7 @@ OTHER_NAMES = {
     "tp": "attn_tp",
     "concurrency": "batch",
     "tpot_ms": "itl_ms",
+    "ttft_ms": "first_token_ms",
     "accelerator": "gpu",
     "num": "num_gpus",
     "model": "arch",
@@ -54,6 +55,10 @@ FIXED_LENGTHS = "tpot_ms"  # the column that tells a table of fixed lengths
 LENGTH_SHARE = 0.9
 """Mean length over the nominal one in runs of InferenceX, whose client draws lengths
 between 0.8 and 1 of it (random-range-ratio, README of SemiAnalysisAI/InferenceX)."""
+BURST_SHARE = 0.1
+"""Share of the requests that come at once when such a run begins: its client sends
+ten times as many as run together, as soon as one ends (num-prompts CONC * 10, request
+rate infinite, README of SemiAnalysisAI/InferenceX)."""
 MILLISECOND = 1e-3
 STATIONARY_SHARE = 0.5  # of the size-biased output length: the mean age of a sequence
 
@@ -77,7 +82,8 @@ class MeasuredRow:
     ``framework`` is the name and version of the serving software. ``block_scaled``
     tells 8-bit weights with a scale per block from those with one per tensor or
     channel, ``fixed_lengths`` a benchmark that stops at given lengths and takes the
-    likeliest token.
+    likeliest token. ``time_to_first_token`` is a mean over all requests, of which
+    ``burst_share`` came together when the run began.
     """
 
     line: int
@@ -108,6 +114,8 @@ class MeasuredRow:
     step_time: Seconds
     power: Watts
     energy_per_token: JoulesPerToken
+    time_to_first_token: Seconds = math.nan
+    burst_share: Fraction = 0.0
     block_scaled: bool = False
     fixed_lengths: bool = False
 
@@ -126,11 +134,10 @@ def read_rows(path: str | Path) -> RowFile:
     Columns are those of ``serving.csv`` of the measured data; needed are
     ``arch``, ``gpu``, ``num_gpus``, ``batch``, ``input_len`` and ``output_len``.
     Tables of latency at fixed lengths name them ``isl``, ``osl``, ``concurrency``,
-    ``tp`` and ``tpot_ms``, with ``precision`` for the widths; tables of static
-    batches ``accelerator``, ``num``, ``model`` and ``latency_s``. Left out or empty,
-    the load is that of steady state: age = half the
-    size-biased output length, batch / output length prompts per step, none of
-    them repeated; parallelism is tensor parallelism over all chips. ``gpu`` may be
+    ``tp``, ``tpot_ms`` and ``ttft_ms``, with ``precision`` for the widths; tables of
+    static batches ``accelerator``, ``num``, ``model`` and ``latency_s``. Left out or
+    empty, the load is that of steady state: age = half the size-biased output
+    length, batch / output length prompts per step, none of them repeated; parallelism is tensor parallelism over all chips. ``gpu`` may be
     a chip's YAML file, by its path from the folder of the rows.
 
     Raises:
@@ -207,14 +214,19 @@ def _recipe(cells: Mapping[str, str]) -> dict[str, str]:
     """What a run at fixed lengths was given and its table does not say.
 
     Runs of InferenceX keep keys and values in 8 bit where weights have 8 bit or less,
-    and draw lengths below the nominal ones.
+    draw lengths below the nominal ones, and begin with as many requests at once as run
+    together. How the client of other runs of such a table begins is not known, so that
+    their first tokens count as not measured.
 
     Source: benchmarks/*.sh of SemiAnalysisAI/InferenceX: kv-cache-dtype fp8 in the
     recipes of vLLM, SGLang and TensorRT-LLM for fp8 and fp4 checkpoints.
     """
     found = {"fixed_lengths": "1"}
+    if cells.get("is_inferencex") == "0":
+        found["first_token_ms"] = ""
     if cells.get("is_inferencex") != "1":
         return found
+    found["burst_share"] = str(BURST_SHARE)
     if cells.get("precision") in ("fp8", "fp4") and not cells.get("kv_bits"):
         found["kv_bits"] = "8"
     for name in ("input_len", "output_len"):
@@ -327,11 +339,17 @@ def _measured_row(line: int, cells: Mapping[str, str]) -> MeasuredRow:
         step_time=MILLISECOND * read.number("step_ms_effective"),
         power=read.number("power_per_gpu_w", read.number("power_w") / chips),
         energy_per_token=read.number("j_per_token"),
+        time_to_first_token=MILLISECOND * read.number("first_token_ms"),
+        burst_share=read.number("burst_share", 0.0),
         block_scaled=_block_scaled(read),
         fixed_lengths=bool(read.text("fixed_lengths")),
     )
-    if row.unique_fraction > 1:
-        read.problems.append(f"unique_share is {row.unique_fraction:g}, above one")
+    for name, share in (
+        ("unique_share", row.unique_fraction),
+        ("burst_share", row.burst_share),
+    ):
+        if share > 1:
+            read.problems.append(f"{name} is {share:g}, above one")
     if not read.problems and chips != tensor * replicas * stages:
         read.problems.append(
             f"num_gpus {chips:g} is not attn_tp {tensor:g} x attn_dp {replicas:g} x "

@@ -29,6 +29,11 @@ class Server:
     engines: dict[str, Version]
 
 
+def engine_of(row: MeasuredRow) -> str:
+    """Name of the engine of a run without its version; empty where not known."""
+    return row.framework.strip().partition(" ")[0]
+
+
 def stack_of(row: MeasuredRow) -> str:
     """Name of the stack of a run.
 

@@ -36,6 +36,7 @@ from codesign.serving.load import (
     StepTokens,
     decode_step,
     design_load,
+    handling_time,
     mixed_step,
     num_chunks,
     num_replicas,
@@ -164,7 +165,7 @@ def cost(
     """Cost at the batch and the voltages that the deployment holds.
 
     T = (1 - q) T_decode + q T_mixed;  E/token = N_chips E / (B advance);
-    TTFT = queue + T / 2 + chunks T_prompt
+    TTFT = queue + handling + T / 2 + chunks T_prompt
 
     Assumes: steady state; decode and mixed steps alternate at random.
     Source: docs/theory/cost.md.
@@ -214,7 +215,7 @@ def assemble(design: Design, ready: Prepared, *, sharpness: Sharpness = None) ->
         service=prefill + request.output_length * per_output,
         variation=request.output_variation,
     )
-    first = waiting + prefill
+    first = waiting + handling_time(load, design.stack) + prefill
     plug = server_power(design, power)
     taken = plug + unused * server_power(design, resting)
     effectiveness = design.technology.datacenter.power_usage_effectiveness

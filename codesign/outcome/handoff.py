@@ -19,6 +19,7 @@ from codesign.core.smooth import Sharpness, smooth_max
 from codesign.cost.record import Cost
 from codesign.cost.residency import kv_bytes
 from codesign.serving.design import Design
+from codesign.serving.load import design_load, handling_time
 
 STEPS_WAITED = 1.5  # of a prompt: half a step before its own
 
@@ -54,7 +55,8 @@ def with_handoff(
 ) -> Cost:
     """Cost of a pool that prefills, its outputs one token long, with the hand-off.
 
-    E += e_link bytes;  TTFT = max(TTFT, 1.5 T_step) + latency + bytes / (b_link t)
+    E += e_link bytes
+    TTFT = max(TTFT, handling + 1.5 T_step) + latency + bytes / (b_link t)
 
     with t chips of a replica sending at once. In the pool that receives nothing
     changes.
@@ -67,9 +69,10 @@ def with_handoff(
     seconds = handoff.latency + handoff.time_per_byte * size / (
         design.deployment.tensor_parallel * design.deployment.pipeline_parallel
     )
+    handled = handling_time(design_load(design), design.stack)
     waited = smooth_max(
         found.time_to_first_token,
-        STEPS_WAITED * found.time_per_output_token,
+        handled + STEPS_WAITED * found.time_per_output_token,
         sharpness=sharpness,
     )
     first = _mixed(found.time_to_first_token, waited + seconds, share=handoff.share)

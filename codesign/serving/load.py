@@ -5,7 +5,7 @@ Request and deployment -> the load of one attention replica.
 
 import jax.numpy as jnp
 
-from codesign.core.quantities import Count, Fraction, Tokens
+from codesign.core.quantities import Count, Fraction, Seconds, Tokens
 from codesign.core.record import Record
 from codesign.core.smooth import safe_ratio
 from codesign.hardware.chip import System
@@ -25,6 +25,7 @@ class Load(Record):
     each ``prompt_tokens`` long after prefix hits. A replica with less than one
     request at a time works for a share ``duty`` of the time and idles otherwise.
     A sequence gains ``advance`` tokens per step, 1 unless a draft model guesses.
+    ``together`` prompts come at the same moment, 1 in steady state.
     """
 
     sequences: Count
@@ -35,6 +36,7 @@ class Load(Record):
     hit_tokens: Tokens
     duty: Fraction
     advance: Tokens = 1.0
+    together: Count = 1.0
 
 
 class StepTokens(Record):
@@ -159,14 +161,31 @@ def mixed_step(load: Load, stack: Stack) -> StepTokens:
 
 
 def prompt_step(load: Load, stack: Stack) -> StepTokens:
-    """The step that prefills one waiting prompt, or one chunk of it."""
-    tokens = jnp.minimum(stack.chunk_tokens, load.prompt_tokens)
-    return _with_prefill(load, stack, tokens=tokens)
+    """The step that prefills one waiting prompt, or one chunk of what waits."""
+    waiting = load.together * load.prompt_tokens
+    return _with_prefill(load, stack, tokens=jnp.minimum(stack.chunk_tokens, waiting))
 
 
 def num_chunks(load: Load, stack: Stack) -> Count:
-    """Steps that one prompt's prefill takes (continuous above one)."""
-    return jnp.maximum(1.0, load.prompt_tokens / stack.chunk_tokens)
+    """Steps until a new prompt is prefilled (continuous above one).
+
+    max(1, (n p + max(1, p)) / 2) with p = P / chunk: mean over the n prompts that
+    come together, taken in turn, as many of them in a step as fill a chunk.
+    """
+    own = load.prompt_tokens / stack.chunk_tokens
+    return jnp.maximum(1.0, (load.together * own + jnp.maximum(1.0, own)) / 2.0)
+
+
+def handling_time(load: Load, stack: Stack) -> Seconds:
+    """Time outside of steps until a first token is seen, the host's.
+
+    t_request + (n + 1) / 2 t_token (P + hits): one host takes the n prompts that come
+    together in turn.
+
+    Source: InferenceX runs of vLLM, docs/theory/cost.md.
+    """
+    tokens = (load.together + 1.0) / 2.0 * (load.prompt_tokens + load.hit_tokens)
+    return stack.request_time + stack.prompt_token_time * tokens
 
 
 def _with_prefill(load: Load, stack: Stack, *, tokens: Tokens) -> StepTokens:

@@ -4,7 +4,15 @@ Fitted to measured rows by ``calibrate``; one stack for all chips when chips
 are compared, the chip's own when a measurement is predicted.
 """
 
-from codesign.core.quantities import Bytes, Count, Factor, Fraction, Seconds, Tokens
+from codesign.core.quantities import (
+    Bytes,
+    Count,
+    Factor,
+    Fraction,
+    Seconds,
+    SecondsPerToken,
+    Tokens,
+)
 from codesign.core.record import Record
 
 
@@ -20,6 +28,8 @@ class Stack(Record):
     that of prompts. Energy factors compare the joules of
     served work with those of the single kernels that anchor a chip: products
     that are executed but not useful, traffic beyond that of the operators.
+    ``request_time`` and, per token of the prompt, ``prompt_token_time`` pass outside of
+    steps before a first token is seen: network, tokenizer, scheduler, streaming.
     ``maturity`` multiplies the time of every step: 1 for software at home on its
     chip, 1.25 +- 0.15 for that of another chip soon after a new one is out.
     """
@@ -52,6 +62,8 @@ class Stack(Record):
     chunked_layer_time: Seconds
     eager_layer_time: Seconds
     eager_expert_layer_time: Seconds
+    request_time: Seconds
+    prompt_token_time: SecondsPerToken
     chunk_tokens: Tokens
     prefill_clumping: Factor
     memory_fraction: Fraction

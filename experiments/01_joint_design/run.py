@@ -72,7 +72,7 @@ MARKETS = {
 }
 JOULE, USD = "energy_per_token_server", "usd_per_token"
 OBJECTIVES = {JOULE: "joules", USD: "dollars"}
-DRAWS = {JOULE: Draws(8, 4), USD: Draws(4, 0)}
+DRAWS = {JOULE: Draws(24, 8), USD: Draws(24, 0)}
 SMALL_DRAWS, SMALL_STARTS = Draws(2, 0), 16
 FULL = ((search, "POLISH_TRIALS", 64),)
 SMALL = ((engine, "GROUP", SMALL_STARTS), (search, "POLISH_TRIALS", 16))

@@ -5,10 +5,12 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import pytest
 
 from codesign.calibrate.predict import predict_rows
 from codesign.calibrate.runs import (
+    gather_runs,
     kind_of,
     row_formats,
     window_load,
@@ -75,6 +77,75 @@ def test_missing_window_means_steady_state(tmp_path: Path):
     assert row.age == 200.0
     assert row.prefills_per_step == pytest.approx(1.6)
     assert row.unique_fraction == 1.0
+
+
+FIXED_HEADER = (
+    "model,gpu,framework,framework_version,precision,tp,pp,attn_dp,concurrency,isl,osl,"
+    "ttft_ms,tpot_ms,is_inferencex,num_gpus"
+)
+FIXED = "llama-3-70b,H200,vllm,0.12.0,fp8,8,1,1,{batch},1024,1024,{ttft},12.7,{ix},8"
+
+
+def fixed(*, batch: int = 64, ttft: str = "195", ix: str = "1") -> str:
+    return FIXED.format(batch=batch, ttft=ttft, ix=ix)
+
+
+def test_first_tokens_count_where_the_client_is_known(tmp_path: Path):
+    lines = [fixed(), fixed(ix="0"), fixed(ttft="")]
+    known, unknown, none = read_rows(
+        write(tmp_path, "rows.csv", FIXED_HEADER, *lines)
+    ).rows
+    assert known.time_to_first_token == pytest.approx(0.195)
+    assert known.burst_share == pytest.approx(0.1)
+    assert math.isnan(unknown.time_to_first_token)
+    assert math.isnan(none.time_to_first_token)
+    assert unknown.burst_share == 0.0
+
+
+def test_own_first_tokens_are_those_of_steady_state(tmp_path: Path):
+    header, rest = "ttft_ms", "120"
+    path = write(tmp_path, "rows.csv", f"{HEADER},{header}", f"{dense()},{rest}")
+    row = read_rows(path).rows[0]
+    assert row.time_to_first_token == pytest.approx(0.12)
+    assert row.burst_share == 0.0
+
+
+def test_share_of_a_burst_above_one_is_a_fault(tmp_path: Path):
+    lines = f"{HEADER},burst_share", f"{dense()},1.5"
+    (fault,) = read_rows(write(tmp_path, "rows.csv", *lines)).faults
+    assert "burst_share is 1.5, above one" in fault.message
+
+
+def test_first_tokens_of_a_run_are_steady_ones_and_those_of_its_burst(tmp_path: Path):
+    path = write(tmp_path, "rows.csv", FIXED_HEADER, fixed(), fixed(batch=4))
+    report = validate(path)
+    many, few = report.predictions
+    runs, _ = gather_runs([p.row for p in report.predictions], {})
+    assert runs is not None
+    design = jax.tree.map(lambda leaf: leaf[0], runs.designs)
+    design = design.replace(technology=runs.technology)
+    load = jax.tree.map(lambda leaf: leaf[0], runs.loads)
+    steady, at_once = (
+        float(evaluate(design, load=each).time_to_first_token)
+        for each in (load, load.replace(together=64.0))
+    )
+    assert at_once > 5 * steady
+    expected = 0.9 * steady + 0.1 * at_once
+    assert many.time_to_first_token == pytest.approx(expected)
+    assert few.time_to_first_token < many.time_to_first_token
+    out = tmp_path / "out.csv"
+    write_predictions(report, out)
+    with out.open(encoding="utf-8") as file:
+        cells = next(iter(csv.DictReader(file)))
+    assert float(cells["pred_ttft_ms"]) == pytest.approx(1e3 * expected)
+    assert float(cells["measured_time_to_first_token"]) == pytest.approx(0.195)
+    low, high = (float(cells[f"pred_ttft_ms_{end}"]) for end in ("lo", "hi"))
+    assert low < 1e3 * expected < high
+
+
+def test_without_first_tokens_none_are_predicted(tmp_path: Path, models: Path):
+    report = validate(write(tmp_path, "rows.csv", HEADER, dense()), models)
+    assert math.isnan(report.predictions[0].time_to_first_token)
 
 
 def test_window_load_by_hand(tmp_path: Path):

@@ -8,6 +8,7 @@ from codesign.cost.evaluate import evaluate
 from codesign.cost.record import Cost
 from codesign.outcome.handoff import Handoff, handoff_bytes, with_handoff
 from codesign.serving.design import Design
+from codesign.serving.load import design_load, handling_time
 
 BANDWIDTH, LATENCY, ENERGY = 50e9, 10e-6, 80e-12
 CHANGED = {
@@ -66,8 +67,10 @@ def test_joules_and_seconds_follow_the_bytes(design: Design, plain: Cost):
     size = float(handoff_bytes(design))
     added = float(found.energy_per_token_server - plain.energy_per_token_server)
     assert added == pytest.approx(ENERGY * size, rel=1e-6)
+    handled = handling_time(design_load(design), design.stack)
     waited = max(
-        float(plain.time_to_first_token), 1.5 * float(plain.time_per_output_token)
+        float(plain.time_to_first_token),
+        float(handled + 1.5 * plain.time_per_output_token),
     )
     sent = LATENCY + size / (BANDWIDTH * 4)
     assert float(found.time_to_first_token) == pytest.approx(waited + sent)

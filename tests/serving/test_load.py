@@ -7,6 +7,7 @@ from codesign.config.stacks import load_stack
 from codesign.serving.load import (
     Load,
     decode_step,
+    handling_time,
     mixed_step,
     num_chunks,
     num_replicas,
@@ -111,6 +112,18 @@ def test_chunks_make_up_the_prompt(stack: str, prompt: float):
     assert float(chunks * step.prefill_tokens) == pytest.approx(prompt)
     assert float(step.prefill_tokens) <= float(software.chunk_tokens)
     assert float(step.prompts) == pytest.approx(1.0)
+
+
+@EACH_STACK
+def test_the_host_takes_prompts_that_come_together_in_turn(stack: str):
+    software, n = load_stack(stack), 9.0
+    state = load(prefix_hit_fraction=0.25)
+    alone, all_of_them = (
+        float(handling_time(each, software) - software.request_time)
+        for each in (state, state.replace(together=n))
+    )
+    assert alone == pytest.approx(float(software.prompt_token_time) * 1024)
+    assert all_of_them == pytest.approx(alone * (n + 1) / 2)
 
 
 def test_prefill_attends_to_hits_and_half_its_own_prompt():
