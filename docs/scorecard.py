@@ -222,9 +222,9 @@ def _both(found: Mapping[str, Calibration], metric: str) -> str:
 
 def _requests(first: Calibration) -> str:
     """The fitted constants of a request with their jackknife."""
-    return " and ".join(
-        f"{quantity(c.value, Unit(c.unit))} ({quantity(c.low, Unit(c.unit))} to "
-        f"{quantity(c.high, Unit(c.unit))})"
+    return ", ".join(
+        f"`{c.label}` {quantity(c.value, Unit(c.unit))} "
+        f"({quantity(c.low, Unit(c.unit))} to {quantity(c.high, Unit(c.unit))})"
         for c in first.constants
     )
 

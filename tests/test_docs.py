@@ -21,7 +21,7 @@ from codesign.cost.evaluate import evaluate
 from codesign.cost.record import Cost
 from codesign.cost.total import prepare
 from codesign.operators.phases import KINDS
-from tests.optimize.studies import quick_search
+from tests.optimize.studies import FEW_STARTS, load_many, quick_search
 from tests.study.jobs import design
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,7 +45,6 @@ SEARCHES = {
     "split",
     "robust",
 }  # calls that take minutes
-FEW_STARTS = 16
 ROUNDED = 0.01  # tables give three or four digits
 ADDITIVE = ("operators", "time", "energy")  # tables whose small entries may be 0
 ZERO = 5e-4  # of the largest entry of a column, which may be printed as 0
@@ -202,13 +201,21 @@ def test_example_runs(page: str, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", _pages("searching"))
-def test_example_that_searches_runs(page: str, monkeypatch: pytest.MonkeyPatch):
-    """The same statements, with fewer starts and a shorter schedule."""
+def test_example_that_searches_runs(
+    page: str, *, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """The same statements, with fewer starts and a shorter schedule.
+
+    A study of many cases is that of the tests of scenarios, whose programs are
+    compiled once for both.
+    """
     monkeypatch.chdir(ROOT)
     space: dict[str, Any] = {}
     _run(example(page).quick, space)
     for key, value in space.items():
-        if isinstance(value, Study):
+        if isinstance(value, Study) and value.cases:
+            space[key] = load_many(tmp_path)
+        elif isinstance(value, Study):
             search = dataclasses.replace(value.search, starts=FEW_STARTS)
             space[key] = dataclasses.replace(value, search=search)
     with quick_search():

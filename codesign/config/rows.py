@@ -137,8 +137,9 @@ def read_rows(path: str | Path) -> RowFile:
     ``tp``, ``tpot_ms`` and ``ttft_ms``, with ``precision`` for the widths; tables of
     static batches ``accelerator``, ``num``, ``model`` and ``latency_s``. Left out or
     empty, the load is that of steady state: age = half the size-biased output
-    length, batch / output length prompts per step, none of them repeated; parallelism is tensor parallelism over all chips. ``gpu`` may be
-    a chip's YAML file, by its path from the folder of the rows.
+    length, batch / output length prompts per step, none of them repeated;
+    parallelism is tensor parallelism over all chips. ``gpu`` may be a chip's YAML
+    file, by its path from the folder of the rows.
 
     Raises:
         InputError: no such file, or columns are missing in all of it.

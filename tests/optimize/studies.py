@@ -48,6 +48,17 @@ subject_to:
   - quality.gap <= 0
 search: {starts: 32, seed: 0}
 """
+SECTIONS = """
+scenarios:
+  judge: worst
+  shared: [chip]
+  cases:
+    chat: {weight: 2}
+    long: {request: {prompt_length: 4096, output_length: 128}}
+robust: {over: [stack, quality], draws: 8, limits: 0.9}
+split: {bandwidth: 50 GB/s, latency: 10 us, energy: 80 pJ/B}
+"""
+FEW_STARTS = 16
 TPOT = 0  # place of the limit on time per output token
 CHIP = ("chip.", "system.", "deployment.")
 EVERYTHING = (*CHIP, "model.")
@@ -57,8 +68,19 @@ SCALES = np.tile(np.geomspace(0.03, 1e-4, 8), 3)
 
 def load_small(folder: Path, *overrides: str) -> Study:
     """The small study, some of its entries changed."""
+    return _load(folder, text=TEXT, overrides=overrides)
+
+
+def load_many(folder: Path) -> Study:
+    """The small study with sections for many cases, two pools and draws."""
+    return _load(
+        folder, text=TEXT + SECTIONS, overrides=[f"search.starts={FEW_STARTS}"]
+    )
+
+
+def _load(folder: Path, *, text: str, overrides: Sequence[str]) -> Study:
     path = folder / "small.yaml"
-    path.write_text(TEXT, encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     return load_study(path, overrides=overrides)
 
 

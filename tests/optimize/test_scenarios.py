@@ -19,28 +19,15 @@ from codesign.optimize.scenarios import Scenarios, scenarios
 from codesign.optimize.split import Split, split
 from codesign.study import robust as robust_module
 from codesign.study.robust import Robust, robust
-from tests.optimize.studies import TEXT, Small, load_small, quick_search
+from tests.optimize.studies import Small, load_many, quick_search
 
-SECTIONS = """
-scenarios:
-  judge: worst
-  shared: [chip]
-  cases:
-    chat: {weight: 2}
-    long: {request: {prompt_length: 4096, output_length: 128}}
-robust: {over: [stack, quality], draws: 8, limits: 0.9}
-split: {bandwidth: 50 GB/s, latency: 10 us, energy: 80 pJ/B}
-"""
-STARTS, FRESH = 16, 64
+FRESH = 64
 SEARCHED = 2e-2  # two short searches of one problem differ by less
 
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    folder = tmp_path_factory.mktemp("many")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tests.optimize.studies.TEXT", TEXT + SECTIONS)
-        return load_small(folder, f"search.starts={STARTS}")
+    return load_many(tmp_path_factory.mktemp("many"))
 
 
 def test_a_joint_point_costs_what_its_cases_cost(small: Small):
