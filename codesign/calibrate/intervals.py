@@ -10,7 +10,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from codesign.calibrate.groups import METRICS, metric_error
 from codesign.calibrate.predict import Prediction
@@ -103,7 +103,7 @@ def _interval(errors: Sequence[Floats]) -> Interval:
     means = np.array([e.mean() for e in errors])
     between = np.var(means, ddof=1) * (1 + 1 / count)
     within = np.mean([e.var() for e in errors])
-    reach = student.ppf((1 + LEVEL) / 2, count - 1) * math.sqrt(between + within)
+    reach = stdtrit(count - 1, (1 + LEVEL) / 2) * math.sqrt(between + within)
     return Interval(low=float(means.mean() - reach), high=float(means.mean() + reach))
 
 

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
+import numpy as np
+from jax import Array
 
 from codesign.config.catalogue import presets_directory
 from codesign.config.recipe import ROUNDED, Recipe, apply_recipe, read_methods
 from codesign.config.records import ValueInfo, build_record, read_values
 from codesign.config.yaml import Problems, problems_of, read_yaml
 from codesign.core.checks import check_x64
+from codesign.core.compiler import jitted
 from codesign.core.errors import InputError
 from codesign.core.paths import path_units
 from codesign.core.record import Record
@@ -240,12 +242,12 @@ def _stop_at_none(record: _R | None, problems: Problems) -> _R:
 
 def _stack(records: list[_R]) -> _R:
     """One record whose leaves have an entry per given record."""
-    stacked: _R = jax.tree.map(lambda *leaves: jnp.stack(leaves), *records)
+    stacked: _R = jax.tree.map(lambda *leaves: np.stack(leaves), *records)
     return stacked
 
 
 def _normalise(laws: Laws) -> Laws:
-    return laws.replace(weight=laws.weight / jnp.sum(jnp.asarray(laws.weight)))
+    return laws.replace(weight=laws.weight / np.sum(laws.weight))
 
 
 def _read_laws(data: dict[str, Any], problems: Problems) -> Laws:
@@ -271,8 +273,8 @@ def _read_head(
         if name not in names:
             problems.unknown_key(f"mmlu.{name}", names)
     problems.raise_if_any()
-    chosen = jnp.asarray([names.index(name) for name in data])
-    own: Laws = jax.tree.map(lambda leaf: leaf[chosen], laws)
+    chosen = [names.index(name) for name in data]
+    own: Laws = jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], laws)
     built = [
         build_record(Curve, entry, problems=problems, prefix=f"mmlu.{name}")
         for name, entry in data.items()
@@ -283,5 +285,10 @@ def _read_head(
 
 def _scale_laws(laws: Laws, anchor: Anchor) -> Laws:
     """The laws with the scale that carries the first one's nats into theirs."""
+    return laws.replace(delta_scale=jax.device_get(_relative_gaps(laws, anchor)))
+
+
+@jitted(level=0)
+def _relative_gaps(laws: Laws, anchor: Anchor) -> Array:
     gap = dense_gap(laws, small=anchor.small, large=anchor.large, tokens=anchor.tokens)
-    return laws.replace(delta_scale=gap / gap[0])
+    return gap / gap[0]

@@ -10,11 +10,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy  # stats loads at first use: it takes longer than the rest
 from jax import Array
 from numpy.typing import NDArray
-from scipy.special import ndtri
-from scipy.stats import beta, qmc
+from scipy.special import betainc, ndtri
 
+from codesign.core.compiler import jitted
 from codesign.core.paths import get_path, set_path
 from codesign.core.quantities import Fraction, Ratio, Scalar
 from codesign.core.record import Record
@@ -126,11 +127,11 @@ def scrambled_points(count: int, width: int, *, seed: int) -> Floats:
     Assumes: count is a power of two.
     Source: Owen, J. Complexity 14(4), 1998.
     """
+    sobol = scipy.stats.qmc.Sobol
+    seeds = [np.random.default_rng([seed, axis]) for axis in range(width)]
     axes = [
-        qmc.Sobol(axis + 1, scramble=True, rng=np.random.default_rng([seed, axis]))
-        .random(count)
-        .T[axis]
-        for axis in range(width)
+        sobol(axis + 1, scramble=True, rng=rng).random(count).T[axis]
+        for axis, rng in enumerate(seeds)
     ]
     return np.asarray((np.floor(np.stack(axes, axis=1) * count) + 0.5) / count)
 
@@ -164,26 +165,38 @@ def _draw_laws(laws: Laws, spread: Spread, *, points: Floats) -> Laws:
     """One law per draw, its axis of length one, with its scale of surcharges."""
     edges = np.cumsum(np.asarray(laws.weight))
     which = np.minimum(np.searchsorted(edges, points[:, 0]), len(edges) - 1)
-    own = _vary_first_law(laws, spread.law, deviates=ndtri(points[:, 1:]))
+    root = np.linalg.cholesky(np.asarray(spread.law.correlation))
+    steps = (ndtri(points[:, 1:]) @ root.T).T
+    return _chosen_laws(
+        laws,
+        spread.law,
+        anchor=spread.anchor,
+        which=jnp.asarray(which),
+        steps=jnp.asarray(steps),
+    )
+
+
+@jitted(level=0)
+def _chosen_laws(
+    laws: Laws, law: LawSpread, *, anchor: Anchor, which: Array, steps: Array
+) -> Laws:
+    own = _vary_first_law(laws, law, steps=steps)
     fixed: Laws = jax.tree.map(lambda leaf: leaf[which], laws)
-    first = jnp.asarray(which == 0)
+    first = which == 0
     chosen: Laws = jax.tree.map(lambda a, b: jnp.where(first, a, b), own, fixed)
-    anchor = spread.anchor
     sizes = {"small": anchor.small, "large": anchor.large, "tokens": anchor.tokens}
     scale = dense_gap(chosen, **sizes) / dense_gap(laws, **sizes)[0]
     chosen = chosen.replace(delta_scale=scale, weight=jnp.ones(len(which)))
     return jax.tree.map(lambda leaf: leaf[:, None], chosen)
 
 
-def _vary_first_law(laws: Laws, spread: LawSpread, *, deviates: Floats) -> Laws:
+def _vary_first_law(laws: Laws, spread: LawSpread, *, steps: Array) -> Laws:
     """The first law with correlated deviations of its five values, per draw.
 
     A N0^-alpha and B D0^-beta at the pivots vary nearly independently of the
     exponents, A and B do not.
     """
     first: Laws = jax.tree.map(lambda leaf: leaf[0], laws)
-    root = np.linalg.cholesky(np.asarray(spread.correlation))
-    steps = (deviates @ root.T).T
     size = first.size_exponent + spread.size_exponent * steps[2]
     data = first.data_exponent + spread.data_exponent * steps[4]
     size_shift = (size - first.size_exponent) * jnp.log(spread.size_pivot)
@@ -308,8 +321,8 @@ def smooth_quantile(values: Array, level: float) -> Array:
     """
     count = len(values)
     edges = np.arange(count + 1) / count
-    law = beta(level * (count + 1), (1.0 - level) * (count + 1))
-    return jnp.sort(values) @ jnp.asarray(np.diff(law.cdf(edges)), values.dtype)
+    below = betainc(level * (count + 1), (1.0 - level) * (count + 1), edges)
+    return jnp.sort(values) @ jnp.asarray(np.diff(below), values.dtype)
 
 
 def band(found: Paired, *, extrapolated: Scalar) -> Band:
