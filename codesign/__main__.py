@@ -1,8 +1,6 @@
 """``python -m codesign``: the same program as the ``codesign`` command."""
 
-import sys
-
-from codesign.app.cli import main
+from codesign.app.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

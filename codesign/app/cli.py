@@ -3,8 +3,11 @@
 Commands import what is slow when they run, so that ``--help`` answers at once.
 """
 
+import atexit
+import os
 import sys
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -94,12 +97,30 @@ for _command in COMMANDS:
     app.command()(guarded(_command))
 
 
-def main() -> int:
+def main() -> None:
     """Run the command that the arguments name."""
     stop_on_signals()
     app()
-    return 0
+
+
+def run() -> NoReturn:
+    """``main``, and the end of the process.
+
+    With compiled programs at hand Python's own way out takes a second, which a command
+    that is done does not wait for: what was registered for the end is done, buffers
+    are written, and that is all.
+    """
+    try:
+        main()
+    except SystemExit as stop:
+        if stop.code:
+            raise
+    atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
+    with suppress(BrokenPipeError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -18,7 +18,7 @@ from codesign.optimize.discrete import Mask, Pool
 from codesign.optimize.interior import Optima, interior_solver
 from codesign.optimize.lagrangian import Lanes, Schedule, Start, descender
 from codesign.optimize.problem import Problem, Theta, hard_evaluator, puller
-from codesign.optimize.programs import prepare
+from codesign.optimize.programs import Program, prepare
 from codesign.optimize.space import Floats, Space
 
 GROUP = 32  # lanes that descend together
@@ -57,57 +57,59 @@ class Engine:
         self._hard = hard_evaluator(problem)
         self._refine = interior_solver(problem)
         self._pull = puller(problem, sharpness=schedule.sharpness)
-        self._pulling: Future[Any] | None = None
 
     def compile(self, values: Floats, theta: Theta) -> None:
         """Compile all functions for a design's shapes, each in a thread.
 
         Tracing holds the interpreter's lock and goes one after the other; XLA
-        does not. Gradients in the constants are needed last: a search does not
-        wait for them. Programs that lie on disk are neither traced nor compiled.
+        does not. A search begins when its first two are there; the interior point
+        method and, last, gradients in the constants are waited for when they are
+        called. Programs that lie on disk are neither traced nor compiled.
         """
         lanes = np.tile(values, (GROUP, 1))
         nothing = np.zeros(lanes.shape, bool)
         start = self._start(lanes, theta, free=nothing, margin=0.0, goal=None)
         chunk = np.tile(self.space.encode(values), (CHUNK, 1))
         about, plain = (self.problem.shape, self.schedule), cpu_options()
-        with ThreadPoolExecutor() as pool:
-            jobs = [
-                pool.submit(
-                    prepare(
-                        function,
-                        given=given,
-                        about=(name, about),
-                        options=plain,
-                        kept=kept,
-                    )
+        pool = ThreadPoolExecutor()
+        descend, hard, refine = (
+            pool.submit(
+                prepare(
+                    function,
+                    given=given,
+                    about=(name, about),
+                    options=plain,
+                    kept=kept,
                 )
-                for name, function, given, kept in (
-                    ("descend", self._descend, ((start, theta), {}), not self._own),
-                    ("refine", self._refine, ((start, theta), _most(REFINING)), True),
-                    ("hard", self._hard, ((chunk, theta), {}), True),
-                )
-            ]
-        self._descend, self._refine, self._hard = (job.result() for job in jobs)
-        beside = ThreadPoolExecutor(1)
-        self._pulling = beside.submit(self._prepare_pull, chunk[0], theta, about=about)
-        beside.shutdown(wait=False)
-
-    def _prepare_pull(self, point: Floats, theta: Theta, *, about: object) -> Any:
+            )
+            for name, function, given, kept in (
+                ("descend", self._descend, ((start, theta), {}), not self._own),
+                ("hard", self._hard, ((chunk, theta), {}), True),
+                ("refine", self._refine, ((start, theta), _most(REFINING)), True),
+            )
+        )
+        self._descend, self._hard = descend.result(), hard.result()
+        self._refine = _awaited(refine)
+        point, pull = chunk[0], self._pull
         weights = np.zeros(len(self.problem.constraint_names) + 1)
-        return prepare(
-            self._pull,
-            given=((point, theta), {"weights": weights}),
-            about=("pull", about),
-            options=cpu_options(level=0),
-        )()
+
+        def pulled() -> Program:
+            return prepare(
+                pull,
+                given=((point, theta), {"weights": weights}),
+                about=("pull", about),
+                options=cpu_options(level=0),
+            )()
+
+        self._pull = _awaited(pool.submit(pulled))
+        pool.shutdown(wait=False)
 
     def pull_back(
         self, values: Floats, theta: Theta, *, weights: Floats
     ) -> dict[str, Any]:
         """Gradient of a weighted sum of objective and constraints in the constants."""
-        pull = self._pull if self._pulling is None else self._pulling.result()
-        return jax.device_get(pull(self.space.encode(values), theta, weights=weights))
+        point = self.space.encode(values)
+        return jax.device_get(self._pull(point, theta, weights=weights))
 
     def descend(
         self, values: Floats, theta: Theta, *, free: Mask, goal: Goal | None = None
@@ -202,6 +204,15 @@ class Engine:
         """The compiled function on every group, one thread per core."""
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             return list(pool.map(lambda g: jax.device_get(function(g)), groups))
+
+
+def _awaited(job: Future[Program]) -> Program:
+    """A program that is waited for when it is called."""
+
+    def call(*args: Any, **named: Any) -> Any:
+        return job.result()(*args, **named)
+
+    return call
 
 
 def _most(iterations: int) -> dict[str, NDArray[np.int64]]:
