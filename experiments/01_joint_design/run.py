@@ -72,7 +72,7 @@ MARKETS = {
 }
 JOULE, USD = "energy_per_token_server", "usd_per_token"
 OBJECTIVES = {JOULE: "joules", USD: "dollars"}
-DRAWS = {JOULE: Draws(24, 8), USD: Draws(24, 0)}
+DRAWS = {JOULE: Draws(24, 8), USD: Draws(24, 0)}  # of all constants, of quality
 SMALL_DRAWS, SMALL_STARTS = Draws(2, 0), 16
 FULL = ((search, "POLISH_TRIALS", 64),)
 SMALL = ((engine, "GROUP", SMALL_STARTS), (search, "POLISH_TRIALS", 16))
@@ -449,7 +449,7 @@ def draw_robust(run: Run, found: Found) -> None:
             axes.set_yticks(np.arange(len(kinds))[::-1], [KINDS[k] for k in kinds])
             axes.set(xlabel=f"{OBJECTIVES[minimize]} saved [%]", title=title)
             axes.axvline(0, color=fig.GREY, lw=1)
-        panels[1].set_yticklabels([])
+        panels[1].set(yticklabels=[], xlim=panels[0].get_xlim())
         fig.legend_above(panels[0], columns=4)
     run.add(
         "![What joint design gains beyond either half, by kind of draw](robust.svg)"
@@ -478,7 +478,7 @@ def robust_table(run: Run, found: Found) -> None:
     head += ["joint beyond better half", "joint beyond in turn"]
     run.add(
         f"""Percent saved against the baseline tuned under the same constants,
-        {run.draws} draws ({DRAWS[USD].all} where dollars are least), every contender
+        {run.draws} draws of all constants, every contender
         solved again in each: listed choices are those of the designs below and their
         neighbours, whole numbers and tiles are continuous.
         {left_out(found)}""",
