@@ -6,6 +6,7 @@ Commands import what is slow when they run, so that ``--help`` answers at once.
 import atexit
 import os
 import sys
+import threading
 from contextlib import suppress
 from typing import Annotated, NoReturn
 
@@ -104,22 +105,26 @@ def main() -> None:
 
 
 def run() -> NoReturn:
-    """``main``, and the end of the process.
+    """``main``, and the end of the process with its exit code.
 
-    With compiled programs at hand Python's own way out takes a second, which a command
-    that is done does not wait for: what was registered for the end is done, buffers
-    are written, and that is all.
+    Threads are waited for, what was registered for the end is done and buffers are
+    written, as Python does it. It would then take the interpreter apart, a second with
+    compiled programs at hand, and forget the code of a search that was interrupted
+    while a module in C was being imported.
     """
+    code: str | int | None = 0
     try:
         main()
     except SystemExit as stop:
-        if stop.code:
+        code = stop.code or 0
+        if isinstance(code, str):
             raise
+    threading._shutdown()  # pyright: ignore[reportAttributeAccessIssue]
     atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
     with suppress(BrokenPipeError):
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(0)
+    os._exit(code)
 
 
 if __name__ == "__main__":

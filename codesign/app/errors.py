@@ -37,8 +37,9 @@ class _Stop:
 def stop_on_signals() -> None:
     """Let Ctrl-C and SIGTERM end a command in the same way, wherever it is.
 
-    A module in C that is being imported turns the exception into another one;
-    the note that it was asked for stays.
+    A module in C that is being imported turns the exception into another one, and
+    inside a callback of the interpreter it is lost; the note that it was asked for
+    stays, for ``check_asked``.
     """
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
@@ -47,6 +48,12 @@ def stop_on_signals() -> None:
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
+
+
+def check_asked() -> None:
+    """Stop here if somebody asked for it and the exception was lost."""
+    if _Stop.asked:
+        raise KeyboardInterrupt
 
 
 def guarded(command: Callable[..., None]) -> Callable[..., None]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codesign.app.errors import INFEASIBLE, complain
+from codesign.app.errors import INFEASIBLE, check_asked, complain
 from codesign.app.flags import Json, complete
 from codesign.app.output import own_version
 
@@ -185,6 +185,7 @@ def progress_lines(*, quiet: bool, to_stderr: bool) -> Callable[[str], None]:
     clock = time.perf_counter()
 
     def tell(line: str) -> None:
+        check_asked()
         if not quiet:
             elapsed = time.perf_counter() - clock
             typer.echo(f"{elapsed:6.1f} s  {line}", err=to_stderr)
