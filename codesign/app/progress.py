@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from codesign.app.errors import check_asked
-
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -20,16 +18,6 @@ Show = Callable[[Mapping[str, Any]], None]
 
 def run_progress(*, as_json: bool, quiet: bool) -> Show:
     """What shows events: JSON lines on the error stream, a bar, or lines."""
-    show = _shown(as_json=as_json, quiet=quiet)
-
-    def tell(event: Mapping[str, Any]) -> None:
-        check_asked()
-        show(event)
-
-    return tell
-
-
-def _shown(*, as_json: bool, quiet: bool) -> Show:
     if as_json:
         return _json_line
     if quiet:

@@ -13,7 +13,6 @@ import pytest
 
 from codesign.app import errors
 from codesign.app.optimize import progress_lines
-from codesign.app.progress import run_progress
 from codesign.config.catalogue import find_preset
 from codesign.config.design import load_design
 from codesign.config.study import load_study
@@ -174,17 +173,11 @@ def test_an_interrupt_that_was_lost_stops_at_the_next_line(
     monkeypatch: pytest.MonkeyPatch,
 ):
     """In a callback of the interpreter the exception of a signal is ignored."""
-    tell, show = (
-        progress_lines(quiet=True, to_stderr=False),
-        run_progress(as_json=False, quiet=True),
-    )
+    tell = progress_lines(quiet=True, to_stderr=False)
     tell("before")
-    show({"event": "shard"})
     monkeypatch.setattr(errors._Stop, "asked", True)
     with pytest.raises(KeyboardInterrupt):
         tell("after")
-    with pytest.raises(KeyboardInterrupt):
-        show({"event": "shard"})
 
 
 def test_a_finished_run_is_not_resumed(searched: Searched):
