@@ -77,13 +77,25 @@ def points_table(run: Run) -> Table:
         ("no design can be built", str(lost.illegal), ""),
         ("no finite number", str(lost.not_finite), ""),
     ]
+    return Table("Points", ("", "number", ""), tuple(rows), note=_kept_limits(run))
+
+
+def _kept_limits(run: Run) -> str:
+    """Which limits a feasible point keeps: a search knows a tuned baseline."""
     limits = ", ".join(limit.text for limit in run.job.study.limits)
-    own = (
-        f", and those of the study ({limits}) that refer to no tuned baseline and to "
-        "no share of draws"
+    always = "Feasible points keep the limits that are always on"
+    if not limits:
+        return f"{always}."
+    if run.job.plan.search:
+        return (
+            "Each point is the best design of a search, against a baseline tuned at "
+            f"that point. {always}, and those of the study ({limits}); where the sweep "
+            "changes a limit, that of the point."
+        )
+    return (
+        f"{always}, and those of the study ({limits}) that refer to no tuned baseline "
+        "and to no share of draws."
     )
-    note = f"Feasible points keep the limits that are always on{own if limits else ''}."
-    return Table("Points", ("", "number", ""), tuple(rows), note=note)
 
 
 def best_table(run: Run) -> Table:

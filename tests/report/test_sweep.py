@@ -1,12 +1,14 @@
 """The page of a sweep: what it counts, which points it calls best, its front."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from codesign.config.limits import Limit
 from codesign.config.sweep import build_plan
 from codesign.report.sweep import (
     _groups,
@@ -108,3 +110,21 @@ def test_groups_of_a_column_that_repeats_itself_are_none_of_them_empty():
     assert np.isfinite(middles).all()
     assert np.unique(groups).tolist() == list(range(len(middles)))
     assert (np.diff(middles) > 0).all()
+
+
+def test_page_says_which_limits_a_feasible_point_keeps(run: Run):
+    """A search knows the baseline that it has tuned; a plain sweep has none."""
+    limit = Limit("chip.area", "<=", "chip.area <= baseline", baseline=True)
+
+    def note(**changes: Any) -> str:
+        plan = replace(run.job.plan, **changes)
+        study = replace(run.job.study, limits=(limit,), sweep=plan)
+        job = replace(run.job, study=study)
+        return points_table(replace(run, job=job)).note
+
+    assert points_table(run).note == (
+        "Feasible points keep the limits that are always on."
+    )
+    assert "(chip.area <= baseline) that refer to no tuned baseline" in note()
+    assert "a baseline tuned at that point" in note(search=True)
+    assert "refer to no tuned baseline" not in note(search=True)
