@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codesign.calibrate.fit import FARTHEST, Fit, felt
+from codesign.calibrate.fit import FARTHEST, Fit, felt, of_requests
 from codesign.calibrate.folds import leave_one_model_out, predict
 from codesign.calibrate.groups import Group, group_scores
 from codesign.calibrate.intervals import Interval, coverage, error_intervals
@@ -110,11 +110,16 @@ def calibrate(
         and source in ("", row.source)
         and engine in ("", engine_of(row))
     ]
-    usable = [row for row in kept if not row.flag and _complete(row)]
+    asked = load_constants(constants)
+    waiting = of_requests(asked)
+    usable = [r for r in kept if not r.flag and _complete(r, waiting=waiting)]
     runs, faults = gather_runs(usable, models)
     if runs is None:
-        raise InputError(_nothing(given.rows, chip=chip, source=source))
-    wanted = felt(runs, load_constants(constants))
+        raise InputError(
+            _nothing(given.rows, chip=chip, source=source, engine=engine)
+            + (" Constants of requests need ttft_ms." if waiting else "")
+        )
+    wanted = felt(runs, asked)
     folds = leave_one_model_out(runs, wanted, progress=progress)
     return Calibration(
         chip=chip,
@@ -211,18 +216,30 @@ def _all_intervals(
     return before | wider | found.errors
 
 
-def _complete(row: MeasuredRow) -> bool:
+def _complete(row: MeasuredRow, *, waiting: bool) -> bool:
     known = math.isfinite(row.inter_token_latency)
+    if waiting and not math.isfinite(row.time_to_first_token):
+        return False
     return known and (row.fixed_lengths or math.isfinite(row.step_time))
 
 
-def _nothing(rows: tuple[MeasuredRow, ...], *, chip: str, source: str) -> str:
-    chips = ", ".join(sorted({row.chip for row in rows})) or "none"
-    sources = ", ".join(sorted({row.source for row in rows})) or "none"
+def _nothing(
+    rows: tuple[MeasuredRow, ...], *, chip: str, source: str, engine: str
+) -> str:
+    chips, sources, engines = (
+        ", ".join(sorted(set(names) - {""})) or "none"
+        for names in (
+            (row.chip for row in rows),
+            (row.source for row in rows),
+            (engine_of(row) for row in rows),
+        )
+    )
     asked = f" of source {source!r}" if source else ""
+    asked += f" on engine {engine!r}" if engine else ""
     return (
         f"no usable run on chip {chip!r}{asked}. Chips in the file: {chips}; "
-        f"sources: {sources}. Runs need itl_ms and step_ms_effective, no flag."
+        f"sources: {sources}; engines: {engines}. Runs need itl_ms and "
+        "step_ms_effective, no flag."
     )
 
 

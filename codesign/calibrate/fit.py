@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from codesign.calibrate.runs import Forecast, Runs, forecast_slopes
+from codesign.calibrate.forecast import Forecast, forecast_slopes
+from codesign.calibrate.runs import Runs
 from codesign.config.calibration import Constant
 from codesign.config.servers import stack_of
 from codesign.core.errors import InputError
@@ -93,6 +94,11 @@ def fit(
     )
 
 
+def of_requests(constants: Sequence[Constant]) -> bool:
+    """Whether constants are fitted that only times to the first token feel."""
+    return any(c.path in OF_REQUESTS for c in constants)
+
+
 def felt(runs: Runs, constants: Sequence[Constant]) -> tuple[Constant, ...]:
     """The constants that change a prediction of the runs, and are not zero there."""
     scalable = [c for c in constants if np.all(_values(c, runs) > 0)]
@@ -108,7 +114,7 @@ class _Problem:
     def __init__(self, runs: Runs, constants: tuple[Constant, ...]) -> None:
         self.runs = runs
         self.paths = tuple(c.path for c in constants)
-        self.waiting = not set(OF_REQUESTS).isdisjoint(self.paths)
+        self.waiting = of_requests(constants)
         self.belongs = _belongs(constants, runs)
         self.spread = np.array([c.spread for c in constants])
         self.centre = np.array([_centre(c, runs) for c in constants])

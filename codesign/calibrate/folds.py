@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codesign.calibrate.fit import Fit, fit
+from codesign.calibrate.forecast import forecast
 from codesign.calibrate.predict import Prediction, predictions
-from codesign.calibrate.runs import Runs, forecast
+from codesign.calibrate.runs import Runs
 from codesign.config.calibration import Constant
 from codesign.core.errors import InputError
 

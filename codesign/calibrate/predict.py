@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codesign.calibrate.runs import Forecast, Runs, forecast, gather_runs
+from codesign.calibrate.forecast import Forecast, forecast
+from codesign.calibrate.runs import Runs, gather_runs
 from codesign.config.rows import MeasuredRow, RowFault
 from codesign.core.quantities import (
     Fraction,

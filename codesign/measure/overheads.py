@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import lsq_linear
 
-from codesign.calibrate.runs import Runs, forecast
+from codesign.calibrate.forecast import forecast
+from codesign.calibrate.runs import Runs
 
 Floats = NDArray[np.float64]
 FACTORS: tuple[str, ...] = (

@@ -8,7 +8,7 @@ import pytest
 
 from codesign.calibrate.intervals import stack_intervals
 from codesign.config.stacks import load_stack
-from tests.app.runner import invoke
+from tests.app.runner import answer, invoke
 from tests.calibrate.test_fit import TRUE, made
 
 CONSTANTS = """\
@@ -129,3 +129,20 @@ def test_validate_scores_ratios_and_writes_intervals(rows: Path):
         for line in cells:
             low, value, high = (float(line[name + end]) for end in ("_lo", "", "_hi"))
             assert low < value < high
+
+
+def test_only_runs_of_one_engine_are_fitted(rows: Path, few: Path):
+    flags = ["--rows", rows, "--chip", "H100", "--constants", few]
+    found = answer("calibrate", *flags, "--engine", "vllm")
+    assert found["runs"] == len(made().rows)
+    done = invoke("calibrate", *flags, "--engine", "sglang")
+    assert done.exit_code == 2
+    assert "on engine 'sglang'" in done.stderr
+    assert "engines: vllm" in done.stderr
+
+
+def test_constants_of_requests_need_first_tokens(rows: Path):
+    flags = ["--rows", rows, "--chip", "H100", "--constants", "first_token"]
+    done = invoke("calibrate", *flags)
+    assert done.exit_code == 2
+    assert "need ttft_ms" in done.stderr

@@ -7,13 +7,14 @@ import pytest
 
 from codesign.calibrate.fit import Fit, felt, fit
 from codesign.calibrate.folds import Folds, leave_one_model_out, predict
+from codesign.calibrate.forecast import forecast
 from codesign.calibrate.intervals import (
     Interval,
     coverage,
     error_intervals,
     stack_intervals,
 )
-from codesign.calibrate.runs import Runs, forecast, gather_runs
+from codesign.calibrate.runs import Runs, gather_runs
 from codesign.config.calibration import Constant, load_constants
 from codesign.config.rows import MeasuredRow
 from codesign.core.errors import InputError
