@@ -15,6 +15,7 @@ from codesign.optimize.space import Floats, Space
 
 Mask = NDArray[np.bool_]
 FEASIBLE = 1e-6  # largest ln(use / limit) that counts as kept
+PER_COMBINATION = 2  # designs kept of one combination
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,11 @@ class Pool:
         """The first designs in order."""
         return self.take(self.order()[:count])
 
-    def take(self, index: NDArray[np.intp]) -> "Pool":
+    def ranked(self) -> "Pool":
+        """All designs in order."""
+        return self.take(self.order())
+
+    def take(self, index: NDArray[np.intp] | slice) -> "Pool":
         """The designs at the given indices."""
         return Pool(
             self.values[index],
@@ -66,19 +71,20 @@ class Pool:
         values = np.concatenate([self.values, other.values])
         return Pool(values, objective, violation, excess).take(first)
 
-    def distinct(self, count: int, *, columns: Mask, penalty: float) -> "Pool":
-        """The best designs under a penalty, a few per combination of columns."""
+    def distinct(
+        self, count: int, *, columns: Mask, penalty: float, each: int = PER_COMBINATION
+    ) -> "Pool":
+        """The best designs under a penalty, ``each`` of a combination of columns."""
         seen: dict[tuple[float, ...], int] = {}
         chosen: list[int] = []
         for index in self.order(penalty):
             key = tuple(self.values[index, columns].round(9))
-            if seen.setdefault(key, 0) < PER_COMBINATION:
+            if seen.setdefault(key, 0) < each:
                 seen[key] += 1
                 chosen.append(int(index))
         return self.take(np.array(chosen[:count], int))
 
 
-PER_COMBINATION = 2  # designs kept of one combination
 NEXT_CHANCE = 0.3  # that a neighbour is around one of the best, not the next of them
 FAMILY_CHANCE = 0.3  # that it is around the best design of some value of a choice
 MOVED_CHOICES = 3  # most choices that a neighbour differs in

@@ -54,10 +54,12 @@ class Rung:
     @property
     def feasible_starts(self) -> float:
         """Share of the starts that keep all limits after the descent, or NaN."""
-        return float(self.trace[0]["feasible"]) if self.trace else np.nan
+        shares = [e["feasible"] for e in self.trace if e["stage"] in DESCENTS]
+        return float(shares[-1]) if shares else np.nan
 
 
 TOLERANCE = 1e-5
+DESCENTS = ("relaxed", "others")  # stages after which all starts so far are counted
 
 
 @dataclass(frozen=True)

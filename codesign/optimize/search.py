@@ -1,11 +1,13 @@
-"""How is one optimum found? Relax, fix the choices, round, polish.
+"""How is one optimum found? Relax, look at combinations of choices, round, polish.
 
 Engine, parameters, mask of free variables, known designs -> best legal designs.
 """
 
+import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -22,7 +24,7 @@ from codesign.optimize.discrete import (
     scatter,
     step_aside,
 )
-from codesign.optimize.engine import Engine
+from codesign.optimize.engine import GROUP, Engine
 from codesign.optimize.interior import Optima
 from codesign.optimize.lagrangian import Lanes
 from codesign.optimize.problem import Theta
@@ -32,7 +34,11 @@ ELITE = 32
 POLISH_TRIALS = 160  # per free variable and round
 PENALTIES = (3.0, 300.0)  # on the sum of violations, first and last round
 SCALES = np.tile(np.geomspace(0.03, 1e-4, 8), 5)  # spread of the moves, box = 1
-LEAST_LANES = 128  # that look for choices, or as many as there are starts
+LEAST_LANES = 128  # that round integers, or as many as there are starts
+MOST_LOOKS = 4
+LOOKED = 1024  # combinations of choices that a look puts on the hard model
+LOOK_SCALES = np.tile(np.geomspace(0.05, 1e-3, 8), 2)
+LOOK_KEEPS = 8  # designs that a look leaves to the stages after it
 RELAXED = 1e-3  # violation below which a relaxed lane counts as feasible
 POOL = ("values", "objective", "violation", "excess")
 AGREEMENT = 1e-3  # of the logarithmic objective
@@ -85,6 +91,11 @@ class Log:
         self.progress(f"{stage:<10} best {best:.5g}  feasible {feasible:.0%}{note}")
         self.missing = 0
 
+    def absorb(self, other: "Log") -> None:
+        """Count what another log of the same stage has lost."""
+        self.missing += other.missing
+        self.lost = np.concatenate([self.lost, other.lost])[:MOST_LOST]
+
     def drop(self, values: Floats) -> None:
         """Count lanes that have no number, and keep some of them."""
         self.missing += len(values)
@@ -93,13 +104,31 @@ class Log:
 
 @dataclass
 class _State:
-    """What a search knows after a number of its stages."""
+    """What a search knows after a number of its stages.
+
+    ``seeds`` are the ends of the last descents, ``solved`` of lanes with their choices
+    held, both best first.
+    """
 
     pool: Pool
-    seeds: Floats
+    seeds: Pool
+    solved: Pool
     relaxed: Floats
     bound: float = np.inf
     done: int = 0
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a look found: its best designs, its solved lanes, and the best of these."""
+
+    pool: Pool
+    solved: Pool
+    bound: float
+    log: Log
+
+
+Stage = Callable[..., Floats]
 
 
 @dataclass(frozen=True)
@@ -122,29 +151,28 @@ class Search:
     def run(self, known: Floats, *, starts: int, progress: Progress) -> Found:
         """Best legal designs when the masked variables are free.
 
-        Starts are the known designs and random points, half as many lanes refine
-        the best of them; the known designs stay in the pool, so the result is
-        never worse than they are.
+        Starts are the known designs and random points. The first of them are taken to
+        a legal design at once; the others are dealt to further looks at once. The known
+        designs stay in the pool, so the result is never worse than they are.
         """
         log = Log(progress, lost=np.zeros((0, known.shape[1])))
         count = max(starts // 2, min(starts, LEAST_LANES))
+        looks = min(-(-starts // GROUP), MOST_LOOKS)
+        rest = starts - GROUP
         state = self._recalled(log) or self._begun(known, log=log)
-        stages: tuple[tuple[str, Callable[[_State], Floats]], ...] = (
-            ("relaxed", lambda s: self._relax(s, known, starts=starts, log=log)),
-            *(
-                (name, partial(self._settle, stage=name, count=count, log=log))
-                for name in ("choices", "neighbours", "neighbours", "integers")
-            ),
-            ("polish", lambda s: self._polished(s, s.pool, log=log)),
-            (
-                "again",
-                lambda s: self._polished(
-                    s, self._around(s.pool, count=count, log=log), log=log
-                ),
-            ),
+        others: tuple[tuple[str, Stage], ...] = (
+            ("others", partial(self._relax, known=known, count=rest)),
+            ("looks", partial(self._looks, known=known, count=looks - 1)),
+        )
+        stages: tuple[tuple[str, Stage], ...] = (
+            ("relaxed", partial(self._relax, known=known, count=min(starts, GROUP))),
+            ("look", partial(self._looks, known=known, count=1)),
+            *(others if rest > 0 else ()),
+            ("integers", partial(self._integers, count=count)),
+            ("polish", partial(self._polished, count=count)),
         )
         for name, stage in stages[state.done :]:
-            log.note(name, stage(state))
+            log.note(name, stage(state, log=log))
             state.done += 1
             self._keep(state, log)
         best = float(np.exp(state.bound)) if np.isfinite(state.bound) else np.nan
@@ -152,37 +180,76 @@ class Search:
         return Found(state.pool, best, agreement, log.trace, log.lost)
 
     def _begun(self, known: Floats, *, log: Log) -> _State:
-        rounded = self.engine.space.round(known, mask=self.mask)
-        pool = self._evaluate(np.concatenate([known, rounded]), log=log)
-        return _State(pool, seeds=known, relaxed=np.zeros(0))
+        pool = self._known(known, log=log)
+        none = pool.take(np.s_[:0])
+        return _State(pool, seeds=none, solved=none, relaxed=np.zeros(0))
 
-    def _relax(self, state: _State, known: Floats, *, starts: int, log: Log) -> Floats:
-        """Every start descends with all masked variables continuous."""
-        given = self._starts(known, count=starts)
-        held = np.zeros_like(self.mask)
+    def _known(self, known: Floats, *, log: Log) -> Pool:
+        rounded = self.engine.space.round(known, mask=self.mask)
+        return self._evaluate(np.concatenate([known, rounded]), log=log)
+
+    def _relax(self, state: _State, *, known: Floats, count: int, log: Log) -> Floats:
+        """Starts descend with all masked variables continuous."""
+        given = self._starts(known, count=count)
         lanes, state.seeds = self._solved(
-            self.engine.descend, given, held=held, log=log
+            self.engine.descend, given, held=np.zeros_like(self.mask), log=log
         )
-        legal = self.engine.space.round(state.seeds, mask=self.mask)
-        state.pool = state.pool.join(self._evaluate(legal, log=log))
-        state.relaxed = feasible_objective(lanes)
+        found = feasible_objective(lanes)
+        state.relaxed = np.concatenate([state.relaxed, found])
         return state.relaxed
 
-    def _settle(self, state: _State, *, stage: str, count: int, log: Log) -> Floats:
-        """Lanes solved again with choices, or all whole numbers, made legal."""
-        space, mask = self.engine.space, self.mask
-        held, given = self._rounded(state.seeds, stage=stage, count=count)
-        solve = self.engine.descend if stage == "choices" else self._refine
-        lanes, state.seeds = self._solved(solve, given, held=held, log=log)
-        legal = self._evaluate(space.round(state.seeds, mask=mask), log=log)
-        state.pool = state.pool.join(legal)
-        found = feasible_objective(lanes)
-        if stage != "integers":
-            state.bound = min(state.bound, float(np.min(found)))
-        return found
+    def _looks(self, state: _State, *, known: Floats, count: int, log: Log) -> Floats:
+        """Looks side by side around a share of the seeds each.
 
-    def _polished(self, state: _State, pool: Pool, *, log: Log) -> Floats:
-        state.pool = self._polish(pool, log=log)
+        None knows what another found, so that one family does not crowd them all.
+        """
+        draws = self.rng.integers(2**63, size=count)
+        apart = [replace(self, rng=np.random.default_rng(draw)) for draw in draws]
+        dealt = [state.seeds.take(np.s_[place::count]) for place in range(count)]
+        begun = self._known(known, log=log)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            looks = pool.map(lambda s, seeds: s.look(seeds, begun=begun), apart, dealt)
+            for look in looks:
+                log.absorb(look.log)
+                state.pool = state.pool.join(look.pool)
+                state.solved = state.solved.join(look.solved).ranked()
+                state.bound = min(state.bound, look.bound)
+        return _legal_objective(state.pool)
+
+    def look(self, seeds: Pool, *, begun: Pool) -> Look:
+        """The best combinations of choices around seeds, solved and polished a little.
+
+        The hard model says which combinations are worth solving: a thousand of its
+        values take less time than one descent.
+        """
+        space, mask = self.engine.space, self.mask
+        log = Log(lambda _: None, lost=np.zeros((0, len(mask))))
+        near = neighbours(space, seeds.values, mask=mask, count=LOOKED, rng=self.rng)
+        pool = begun.join(self._evaluate(space.round(near, mask=mask), log=log))
+        held = mask & space.coarse
+        chosen = pool.distinct(GROUP, columns=held, penalty=PENALTIES[0], each=1)
+        lanes, solved = self._solved(self._refine, chosen.values, held=held, log=log)
+        legal = self._evaluate(space.round(solved.values, mask=mask), log=log)
+        polished = self._polish(pool.join(legal), scales=LOOK_SCALES, log=log)
+        bound = float(np.min(feasible_objective(lanes)))
+        return Look(polished.best(LOOK_KEEPS), solved, bound, log)
+
+    def _integers(self, state: _State, *, count: int, log: Log) -> Floats:
+        """Solved lanes rounded up or down at random, the rest solved again."""
+        space, mask = self.engine.space, self.mask
+        held = mask & (space.coarse | space.fine)
+        given = scatter(
+            space, state.solved.values, mask=held, count=count, rng=self.rng
+        )
+        lanes, found = self._solved(self._refine, given, held=held, log=log)
+        legal = self._evaluate(space.round(found.values, mask=mask), log=log)
+        state.pool = state.pool.join(legal)
+        return feasible_objective(lanes)
+
+    def _polished(self, state: _State, *, count: int, log: Log) -> Floats:
+        """Designs a few steps around the best, solved again, then the polish."""
+        near = self._around(state.pool, count=count, log=log)
+        state.pool = self._polish(near, scales=SCALES, log=log)
         return _legal_objective(state.pool)
 
     def _recalled(self, log: Log) -> _State | None:
@@ -198,7 +265,8 @@ class Search:
         log.progress(f"{facts['done']} stages were finished before")
         return _State(
             pool=Pool(*(arrays[name] for name in POOL)),
-            seeds=arrays["seeds"],
+            seeds=Pool(*(arrays[f"seeds_{name}"] for name in POOL)),
+            solved=Pool(*(arrays[f"solved_{name}"] for name in POOL)),
             relaxed=arrays["relaxed"],
             bound=float(arrays["bound"]),
             done=int(facts["done"]),
@@ -207,8 +275,13 @@ class Search:
     def _keep(self, state: _State, log: Log) -> None:
         if self.checkpoint is None:
             return
-        arrays = {name: getattr(state.pool, name) for name in POOL}
-        arrays |= {"seeds": state.seeds, "relaxed": state.relaxed, "lost": log.lost}
+        pools = {"": state.pool, "seeds_": state.seeds, "solved_": state.solved}
+        arrays = {
+            f"{prefix}{name}": getattr(pool, name)
+            for prefix, pool in pools.items()
+            for name in POOL
+        }
+        arrays |= {"relaxed": state.relaxed, "lost": log.lost}
         arrays["bound"] = np.array(state.bound)
         draws = self.rng.bit_generator.state
         facts = {"trace": log.trace, "done": state.done, "rng": draws}
@@ -223,15 +296,6 @@ class Search:
         log.drop(values[~sound])
         return pool.take(np.flatnonzero(sound))
 
-    def _rounded(self, seeds: Floats, *, stage: str, count: int) -> tuple[Mask, Floats]:
-        """Which variables a stage holds, and lanes in which they are legal."""
-        space, mask, rng = self.engine.space, self.mask, self.rng
-        if stage == "integers":
-            held = mask & (space.coarse | space.fine)
-            return held, scatter(space, seeds, mask=held, count=count, rng=rng)
-        moved = neighbours(space, seeds, mask=mask, count=count, rng=rng)
-        return mask & space.coarse, moved
-
     @property
     def _refine(self) -> Callable[..., Optima]:
         return partial(self.engine.refine, margin=MARGIN)
@@ -243,8 +307,8 @@ class Search:
         *,
         held: Mask,
         log: Log,
-    ) -> tuple[Lanes | Optima, Floats]:
-        """Lanes solved with some variables held, and values reached, best first."""
+    ) -> tuple[Lanes | Optima, Pool]:
+        """Lanes solved with some variables held, and what they reached, best first."""
         free, count = self.mask & ~held, len(given)
         goal = self.engine.goal(self.theta, count, weights=self.weights)
         lanes = solve(given, self.theta, free=np.tile(free, (count, 1)), goal=goal)
@@ -256,8 +320,9 @@ class Search:
         space, mask = self.engine.space, self.mask
         held = mask & (space.coarse | space.fine)
         near = step_aside(space, pool.values, mask=held, count=count, rng=self.rng)
-        _, reached = self._solved(self._refine, near, held=held, log=log)
-        return pool.join(self._evaluate(space.round(reached, mask=mask), log=log))
+        _, found = self._solved(self._refine, near, held=held, log=log)
+        legal = space.round(found.values, mask=mask)
+        return pool.join(self._evaluate(legal, log=log))
 
     def _starts(self, known: Floats, *, count: int) -> Floats:
         space, mask, rng = self.engine.space, self.mask, self.rng
@@ -271,12 +336,12 @@ class Search:
         starts[: len(known)] = known[:count]
         return starts
 
-    def _polish(self, pool: Pool, *, log: Log) -> Pool:
+    def _polish(self, pool: Pool, *, scales: Floats, log: Log) -> Pool:
         """Neighbourhood search on the hard model under a growing exact penalty."""
         space, mask = self.engine.space, self.mask
-        penalties = np.geomspace(*PENALTIES, len(SCALES))
+        penalties = np.geomspace(*PENALTIES, len(scales))
         whole = mask & (space.coarse | space.fine)
-        for penalty, scale in zip(penalties, SCALES, strict=True):
+        for penalty, scale in zip(penalties, scales, strict=True):
             elite = pool.distinct(ELITE, columns=whole, penalty=penalty)
             copies = max(1, POLISH_TRIALS * int(mask.sum()) // len(elite.values))
             trials = self._evaluate(
@@ -312,19 +377,20 @@ def _legal_objective(pool: Pool) -> Floats:
     return np.where(pool.violation <= FEASIBLE, pool.objective, np.inf)
 
 
-def _seeds(
-    lanes: Lanes | Optima, reached: Floats, *, given: Floats, log: Log
-) -> Floats:
-    """Values of the lanes from best to worst, without those that have no number.
+def _seeds(lanes: Lanes | Optima, reached: Floats, *, given: Floats, log: Log) -> Pool:
+    """What the lanes reached from best to worst, without those that have no number.
 
     The starts if no lane has one.
     """
     lost = without_number(lanes)
     if lost.any():
         log.drop(given[lost])
+    broken = np.where(lost, np.inf, counted_violation(lanes))
+    ends = Pool(reached, np.asarray(lanes.objective), broken, broken)
+    if lost.all():
+        return replace(ends, values=given)
     order = _order(lanes)
-    order = order[~lost[order]]
-    return reached[order] if order.size else given
+    return ends.take(order[~lost[order]])
 
 
 def without_number(lanes: Lanes | Optima) -> NDArray[np.bool_]:

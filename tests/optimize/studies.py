@@ -62,7 +62,7 @@ FEW_STARTS = 16
 TPOT = 0  # place of the limit on time per output token
 CHIP = ("chip.", "system.", "deployment.")
 EVERYTHING = (*CHIP, "model.")
-TRIALS, LANES = 120, 16
+TRIALS, LANES, LOOKED = 120, 16, 256
 SCALES = np.tile(np.geomspace(0.03, 1e-4, 8), 3)
 
 
@@ -109,7 +109,12 @@ def quick_search() -> Iterator[None]:
     )
     changes = {
         engine: {"GROUP": LANES, "CHUNK": LANES},
-        search: {"POLISH_TRIALS": TRIALS, "SCALES": SCALES},
+        search: {
+            "GROUP": LANES,
+            "LOOKED": LOOKED,
+            "POLISH_TRIALS": TRIALS,
+            "SCALES": SCALES,
+        },
         tracing: {"SCALES": SCALES},
         relaxing: {"SCALES": SCALES, "TRIALS": 4 * TRIALS, "LANES": LANES // 2},
     }
