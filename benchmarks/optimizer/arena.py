@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ class Ledger:
     evaluations: int = 0
     history: list[tuple[float, float, int, float]] = field(default_factory=list)
     values: Floats | None = None
+    lock: Lock = field(default_factory=Lock)
 
     @property
     def spent(self) -> float:
@@ -44,16 +46,16 @@ class Ledger:
         return time.process_time() - self.began
 
     def note(self, pool: Pool) -> None:
-        """Count designs and keep the best legal one."""
-        self.evaluations += len(pool.values)
+        """Count designs and keep the best legal one; looks run side by side."""
         first = pool.best(1)
-        if first.violation[0] > FEASIBLE:
-            return
         objective = float(np.exp(first.objective[0]))
-        if not self.history or objective < self.history[-1][3]:
-            passed = time.perf_counter() - self.wall
-            self.history.append((self.spent, passed, self.evaluations, objective))
-            self.values = first.values[0]
+        legal = first.violation[0] <= FEASIBLE
+        with self.lock:
+            self.evaluations += len(pool.values)
+            if legal and (not self.history or objective < self.history[-1][3]):
+                passed = time.perf_counter() - self.wall
+                self.history.append((self.spent, passed, self.evaluations, objective))
+                self.values = first.values[0]
 
     def check(self) -> None:
         """Stop a method whose budget is used up."""

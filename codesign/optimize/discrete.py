@@ -6,7 +6,6 @@ neighbourhood search on the hard model.
 
 from dataclasses import dataclass
 from itertools import product
-from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +50,11 @@ class Pool:
     def ranked(self) -> "Pool":
         """All designs in order."""
         return self.take(self.order())
+
+    def dealt(self, place: int, *, count: int) -> "Pool":
+        """The share of one of several, as cards are dealt; none is empty."""
+        number = len(self.values)
+        return self.take(np.arange(place, max(number, place + 1), count) % number)
 
     def take(self, index: NDArray[np.intp] | slice) -> "Pool":
         """The designs at the given indices."""
@@ -110,8 +114,7 @@ def neighbours(
     most often. A combination that breaks a tie becomes the nearest legal one.
     """
     coarse = np.flatnonzero(mask & space.coarse)
-    every = prod(len(space.variables[column].choices) for column in coarse)
-    if every <= count:
+    if space.num_combinations(mask & space.coarse) <= count:
         combinations = _combinations(space, values[0], mask=mask & space.coarse)
         number = len(combinations)
         moved = values[np.minimum(np.arange(count) // number, len(values) - 1)]
@@ -176,7 +179,7 @@ def _combinations(space: Space, row: Floats, *, mask: Mask) -> Floats:
     """Legal combinations of the masked choices, all if none is legal at a row."""
     columns = np.flatnonzero(mask)
     lists = [space.variables[column].choices for column in columns]
-    number = prod(len(options) for options in lists)
+    number = space.num_combinations(mask)
     every = np.array(list(product(*lists)), float).reshape(number, len(columns))
     rows = np.tile(row, (len(every), 1))
     rows[:, columns] = every

@@ -205,7 +205,7 @@ class Search:
         """
         draws = self.rng.integers(2**63, size=count)
         apart = [replace(self, rng=np.random.default_rng(draw)) for draw in draws]
-        dealt = [state.seeds.take(np.s_[place::count]) for place in range(count)]
+        dealt = [state.seeds.dealt(place, count=count) for place in range(count)]
         begun = self._known(known, log=log)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             looks = pool.map(lambda s, seeds: s.look(seeds, begun=begun), apart, dealt)
@@ -227,7 +227,8 @@ class Search:
         near = neighbours(space, seeds.values, mask=mask, count=LOOKED, rng=self.rng)
         pool = begun.join(self._evaluate(space.round(near, mask=mask), log=log))
         held = mask & space.coarse
-        chosen = pool.distinct(GROUP, columns=held, penalty=PENALTIES[0], each=1)
+        each = max(1, GROUP // space.num_combinations(held))
+        chosen = pool.distinct(GROUP, columns=held, penalty=PENALTIES[0], each=each)
         lanes, solved = self._solved(self._refine, chosen.values, held=held, log=log)
         legal = self._evaluate(space.round(solved.values, mask=mask), log=log)
         polished = self._polish(pool.join(legal), scales=LOOK_SCALES, log=log)

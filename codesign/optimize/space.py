@@ -5,6 +5,7 @@ Free variables of a study -> unit-box coordinates, designs, legal values.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 from jax import Array
@@ -69,6 +70,12 @@ class Space:
         """Mask of the variables under any prefix, governor always included."""
         wanted = (*prefixes, *GOVERNOR)
         return np.array([v.path.startswith(wanted) for v in self.variables])
+
+    def num_combinations(self, mask: NDArray[np.bool_]) -> int:
+        """Of the choices of the masked variables, legal or not; 1 without any."""
+        return prod(
+            len(self.variables[place].choices) for place in np.flatnonzero(mask)
+        )
 
     def encode(self, values: Floats) -> Floats:
         """Unit-box coordinates of values, u = (ln v - ln lo) / (ln hi - ln lo)."""

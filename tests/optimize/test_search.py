@@ -186,6 +186,15 @@ def test_a_look_takes_one_seed_to_better_legal_designs(small: Small):
     assert not moved[~mask].any()
 
 
+def test_every_look_has_a_seed():
+    values = np.arange(5.0)[:, None]
+    seeds = Pool(values, *(np.zeros(5) for _ in range(3)))
+    hands = [seeds.dealt(place, count=3).values[:, 0].tolist() for place in range(3)]
+    assert hands == [[0.0, 3.0], [1.0, 4.0], [2.0]]
+    one = seeds.take(np.s_[:1])
+    assert [len(one.dealt(place, count=3).values) for place in range(3)] == [1, 1, 1]
+
+
 def test_batch_and_power_reach_the_best_point_of_a_grid(small: Small):
     """Batch, power limit and both voltages against an enumeration.
 
