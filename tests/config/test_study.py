@@ -58,7 +58,7 @@ def test_shipped_study(shipped: Study):
     assert shipped.name == "joint-chat"
     assert shipped.minimize == "energy_per_token_server"
     assert shipped.tune == ("deployment.",)
-    assert shipped.search == Search(starts=256, seed=0)
+    assert shipped.search == Search(starts=128, seed=0)
     assert shipped.off == ()
     assert len(shipped.free) == 18
     assert float(shipped.baseline.deployment.batch) == pytest.approx(64)
