@@ -6,6 +6,8 @@ A command -> the same command, which prints errors for people instead of raising
 import functools
 import inspect
 import signal
+import sys
+import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Annotated, Any
@@ -15,6 +17,7 @@ import typer
 from codesign.core.errors import CodesignError
 
 BUG, INFEASIBLE, INTERRUPTED = 1, 3, 4
+AFTER_IMPORT = 0.05  # seconds until a stop that came within an import is tried again
 STOPPED = (
     "Interrupted. Nothing was written in part; what was compiled is kept, and the "
     "same command starts again."
@@ -29,25 +32,49 @@ _DEBUG = inspect.Parameter(
 
 
 class _Stop:
-    """Whether somebody asked the program to end."""
+    """Whether somebody asked the program to end, and whether that has to wait."""
 
     asked = False
+    waits = False
 
 
 def stop_on_signals() -> None:
     """Let Ctrl-C and SIGTERM end a command in the same way, wherever it is.
 
-    A module in C that is being imported turns the exception into another one, and
-    inside a callback of the interpreter it is lost; the note that it was asked for
-    stays, for ``check_asked``.
+    Within an import the exception has to wait: modules in C++ turn it into another
+    one, or end the process. Inside a callback of the interpreter it is lost; the note
+    that it was asked for stays, for ``check_asked``.
     """
+    signal.signal(signal.SIGINT, _stop)
+    signal.signal(signal.SIGTERM, _stop)
 
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        _Stop.asked = True
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    _Stop.asked = True
+    if not _is_importing(frame):
         raise KeyboardInterrupt
+    if not _Stop.waits:
+        _Stop.waits = True
+        later = threading.Timer(AFTER_IMPORT, _stop_again, [number])
+        later.daemon = True
+        later.start()
 
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
+
+def _stop_again(number: int) -> None:
+    _Stop.waits = False
+    main = threading.main_thread().ident
+    if sys.platform == "win32" or main is None:
+        signal.raise_signal(number)
+    else:
+        signal.pthread_kill(main, number)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def check_asked() -> None:

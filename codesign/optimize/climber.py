@@ -3,7 +3,6 @@
 Study -> compiled engine, parameters, and a design for every mask of variables.
 """
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -33,6 +32,7 @@ from codesign.optimize.problem import (
 from codesign.optimize.result import Rung
 from codesign.optimize.search import Found, Search
 from codesign.optimize.space import Floats, build_space, place, presolved_lines
+from codesign.optimize.trace import Progress
 from codesign.optimize.yardstick import build_yardstick
 from codesign.outcome.answer import complete, metric
 from codesign.quality.ensemble import (
@@ -44,16 +44,11 @@ from codesign.quality.ensemble import (
 from codesign.quality.evaluate import check_training_tokens, quality
 from codesign.serving.design import Design
 
-Progress = Callable[[str], None]
 TUNING_STARTS = 64
 POWER_LIMIT = "deployment.power_limit"
 HEADROOM = 1e-6  # of a power limit over the power drawn
 UNBOUNDED = 1e9  # factor on a limit that refers to a baseline not yet tuned
 EVERYTHING = ("deployment.", "model.", "chip.", "system.")
-
-
-def silent(_: str) -> None:
-    """Progress that is not shown."""
 
 
 class Climber:

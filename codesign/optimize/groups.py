@@ -7,9 +7,9 @@ legal ones around them, group by group.
 import numpy as np
 
 from codesign.optimize.discrete import Mask, neighbours, scatter
+from codesign.optimize.ends import counted_violation, without_number
 from codesign.optimize.interior import Optima
 from codesign.optimize.lagrangian import Lanes
-from codesign.optimize.search import counted_violation, without_number
 from codesign.optimize.space import Floats, Space
 
 

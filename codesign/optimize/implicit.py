@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codesign.core.show import html_table, text_table
-from codesign.optimize.climber import EVERYTHING, Climber, silent
+from codesign.optimize.climber import EVERYTHING, Climber
 from codesign.optimize.discrete import Mask
 from codesign.optimize.engine import Engine
 from codesign.optimize.evidence import SOLVED, leaf_slopes, solve_around
@@ -20,6 +20,7 @@ from codesign.optimize.interior import Optima
 from codesign.optimize.problem import Theta
 from codesign.optimize.result import Result
 from codesign.optimize.space import Floats
+from codesign.optimize.trace import silent
 
 STEP = 3e-6  # of the unit box, of central differences of exact gradients
 FLAT = 1e-7  # curvature over the largest one, below which a direction is free

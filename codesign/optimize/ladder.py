@@ -12,12 +12,13 @@ import numpy as np
 import optax
 
 from codesign.config.study import Study
-from codesign.optimize.climber import EVERYTHING, Climber, Progress, silent
+from codesign.optimize.climber import EVERYTHING, Climber
 from codesign.optimize.discrete import Mask
 from codesign.optimize.evidence import gather_evidence
 from codesign.optimize.lagrangian import Schedule
 from codesign.optimize.relax import Relaxer
 from codesign.optimize.result import Relaxation, Result, Rung, Waterfall
+from codesign.optimize.trace import Progress, silent
 from codesign.optimize.waterfall import decompose
 
 FORMATS = ("model.weight_bits", "model.activation_bits", "model.kv_bits")

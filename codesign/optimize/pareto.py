@@ -13,15 +13,17 @@ from codesign.config.limits import Limit, metric_units, read_metric
 from codesign.config.study import Study
 from codesign.core.errors import InputError
 from codesign.core.show import html_table, quantity_text, text_table
-from codesign.optimize.climber import EVERYTHING, UNBOUNDED, Climber, Progress, silent
+from codesign.optimize.climber import EVERYTHING, UNBOUNDED, Climber
 from codesign.optimize.discrete import FEASIBLE, Mask, mutate
+from codesign.optimize.ends import reached_values
 from codesign.optimize.engine import Goal
 from codesign.optimize.front import hypervolume, non_dominated
 from codesign.optimize.groups import best_first, legal_around
 from codesign.optimize.problem import Theta
 from codesign.optimize.result import Rung
-from codesign.optimize.search import MARGIN, SCALES, Search, reached_values
+from codesign.optimize.search import MARGIN, SCALES, Search
 from codesign.optimize.space import Floats
+from codesign.optimize.trace import Progress, silent
 from codesign.outcome.text import PER_BYTE
 
 LANES = 8  # starts of each level, handed to fewer levels at first

@@ -4,7 +4,6 @@ Study without a legal design -> the smallest joint and single relaxations, each 
 solved problem, all in one batch.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from codesign.config.limits import Limit
 from codesign.core.paths import get_path
 from codesign.optimize.discrete import FEASIBLE, Mask, mutate
+from codesign.optimize.ends import reached_values
 from codesign.optimize.engine import Engine, Goal
 from codesign.optimize.evidence import LANES as AROUND
 from codesign.optimize.evidence import NO_PRICE, solve_around
@@ -21,8 +21,9 @@ from codesign.optimize.interior import Optima
 from codesign.optimize.lagrangian import Lanes
 from codesign.optimize.problem import Theta
 from codesign.optimize.result import Binding, Loosening, Relaxation
-from codesign.optimize.search import MARGIN, PENALTIES, SCALES, reached_values
+from codesign.optimize.search import MARGIN, PENALTIES, SCALES
 from codesign.optimize.space import Floats, place
+from codesign.optimize.trace import Progress
 
 LANES = 32  # starts of each problem
 ELITE = 4  # designs of each problem that the polish varies
@@ -30,8 +31,6 @@ KEPT = 16  # designs of each problem that a round keeps
 TRIALS = 3200  # variations in a round
 LOOSE = 50.0  # ln, by which an elastic limit may be broken
 DIGITS = 4  # of a relaxed limit, rounded outwards
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from codesign.core.quantities import Unit
 from codesign.core.show import html_table, quantity_text, text_table
 from codesign.cost.record import Cost
 from codesign.optimize.space import Floats
+from codesign.optimize.trace import DESCENTS
 from codesign.outcome.service import Service
 from codesign.quality.evaluate import Quality
 from codesign.serving.design import Design
@@ -59,7 +60,6 @@ class Rung:
 
 
 TOLERANCE = 1e-5
-DESCENTS = ("relaxed", "others")  # stages after which all starts so far are counted
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from codesign.config.question import Cases
 from codesign.config.study import Study
 from codesign.core.errors import InputError
 from codesign.core.show import html_table, quantity_text, text_table
-from codesign.optimize.climber import EVERYTHING, Climber, Progress, silent
+from codesign.optimize.climber import EVERYTHING, Climber
 from codesign.optimize.discrete import FEASIBLE, Mask
 from codesign.optimize.engine import Engine
 from codesign.optimize.evidence import gather_evidence
@@ -26,6 +26,7 @@ from codesign.optimize.problem import Theta
 from codesign.optimize.result import Evidence, Rung
 from codesign.optimize.search import Found, Search
 from codesign.optimize.space import Floats, Space
+from codesign.optimize.trace import Progress, silent
 
 NONE_FITS = "none fits"
 

@@ -4,7 +4,6 @@ Engine, parameters, mask of free variables, known designs -> best legal designs.
 """
 
 import os
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from codesign.optimize.checkpoint import Checkpoint, Kept
 from codesign.optimize.discrete import (
@@ -24,11 +22,18 @@ from codesign.optimize.discrete import (
     scatter,
     step_aside,
 )
+from codesign.optimize.ends import (
+    feasible_objective,
+    ranked_ends,
+    reached_values,
+    without_number,
+)
 from codesign.optimize.engine import GROUP, Engine
 from codesign.optimize.interior import Optima
 from codesign.optimize.lagrangian import Lanes
 from codesign.optimize.problem import Theta
-from codesign.optimize.space import Floats, Space
+from codesign.optimize.space import Floats
+from codesign.optimize.trace import FIRST_STARTS, OTHER_STARTS, Log, Progress
 
 ELITE = 32
 POLISH_TRIALS = 160  # per free variable and round
@@ -39,14 +44,9 @@ MOST_LOOKS = 4
 LOOKED = 1024  # combinations of choices that a look puts on the hard model
 LOOK_SCALES = np.tile(np.geomspace(0.05, 1e-3, 8), 2)
 LOOK_KEEPS = 8  # designs that a look leaves to the stages after it
-RELAXED = 1e-3  # violation below which a relaxed lane counts as feasible
 POOL = ("values", "objective", "violation", "excess")
 AGREEMENT = 1e-3  # of the logarithmic objective
 MARGIN = 3e-4  # tightening of the limits before values are rounded
-
-MOST_LOST = 16  # lanes kept of those that cannot be evaluated
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -64,42 +64,6 @@ class Found:
     agreement: float
     trace: list[dict[str, Any]] = field(default_factory=list)
     lost: Floats = field(default_factory=lambda: np.zeros((0, 0)))
-
-
-@dataclass
-class Log:
-    """Stages of one search with their time, for progress and convergence plots.
-
-    Lanes that end without a number are counted with the stage, and the values of
-    the first ones kept.
-    """
-
-    progress: Progress
-    lost: Floats
-    missing: int = 0
-    trace: list[dict[str, Any]] = field(default_factory=list)
-    began: float = field(default_factory=time.perf_counter)
-
-    def note(self, stage: str, objective: Floats) -> None:
-        """Record the best objective of a stage; infinite lanes are infeasible."""
-        best = float(np.exp(np.min(objective)))
-        feasible = float(np.mean(np.isfinite(objective)))
-        seconds = time.perf_counter() - self.began
-        entry = {"stage": stage, "seconds": seconds, "best": best, "feasible": feasible}
-        self.trace.append({**entry, "lost": self.missing})
-        note = f"  {self.missing} lanes without a number" if self.missing else ""
-        self.progress(f"{stage:<10} best {best:.5g}  feasible {feasible:.0%}{note}")
-        self.missing = 0
-
-    def absorb(self, other: "Log") -> None:
-        """Count what another log of the same stage has lost."""
-        self.missing += other.missing
-        self.lost = np.concatenate([self.lost, other.lost])[:MOST_LOST]
-
-    def drop(self, values: Floats) -> None:
-        """Count lanes that have no number, and keep some of them."""
-        self.missing += len(values)
-        self.lost = np.concatenate([self.lost, values])[:MOST_LOST]
 
 
 @dataclass
@@ -161,11 +125,11 @@ class Search:
         rest = starts - GROUP
         state = self._recalled(log) or self._begun(known, log=log)
         others: tuple[tuple[str, Stage], ...] = (
-            ("others", partial(self._relax, known=known, count=rest)),
+            (OTHER_STARTS, partial(self._relax, known=known, count=rest)),
             ("looks", partial(self._looks, known=known, count=looks - 1)),
         )
         stages: tuple[tuple[str, Stage], ...] = (
-            ("relaxed", partial(self._relax, known=known, count=min(starts, GROUP))),
+            (FIRST_STARTS, partial(self._relax, known=known, count=min(starts, GROUP))),
             ("look", partial(self._looks, known=known, count=1)),
             *(others if rest > 0 else ()),
             ("integers", partial(self._integers, count=count)),
@@ -242,10 +206,10 @@ class Search:
         given = scatter(
             space, state.solved.values, mask=held, count=count, rng=self.rng
         )
-        lanes, found = self._solved(self._refine, given, held=held, log=log)
+        _, found = self._solved(self._refine, given, held=held, log=log)
         legal = self._evaluate(space.round(found.values, mask=mask), log=log)
         state.pool = state.pool.join(legal)
-        return feasible_objective(lanes)
+        return _legal_objective(state.pool)
 
     def _polished(self, state: _State, *, count: int, log: Log) -> Floats:
         """Designs a few steps around the best, solved again, then the polish."""
@@ -313,8 +277,11 @@ class Search:
         free, count = self.mask & ~held, len(given)
         goal = self.engine.goal(self.theta, count, weights=self.weights)
         lanes = solve(given, self.theta, free=np.tile(free, (count, 1)), goal=goal)
+        lost = without_number(lanes)
+        if lost.any():
+            log.drop(given[lost])
         reached = reached_values(self.engine.space, lanes, given=given, mask=free)
-        return lanes, _seeds(lanes, reached, given=given, log=log)
+        return lanes, ranked_ends(lanes, reached, given=given)
 
     def _around(self, pool: Pool, *, count: int, log: Log) -> Pool:
         """Integers and multiples a few steps from the best, the rest solved again."""
@@ -361,13 +328,6 @@ class Search:
         return pool.best(ELITE)
 
 
-def reached_values(
-    space: Space, lanes: Lanes | Optima, *, given: Floats, mask: Mask
-) -> Floats:
-    """Values at the end of a descent; what is not masked is as given."""
-    return np.where(mask, space.decode(np.asarray(lanes.points)), given)
-
-
 def _agreement(relaxed: Floats) -> float:
     """Share of lanes near the best one, 0 if none is feasible."""
     best = float(np.min(relaxed))
@@ -376,43 +336,3 @@ def _agreement(relaxed: Floats) -> float:
 
 def _legal_objective(pool: Pool) -> Floats:
     return np.where(pool.violation <= FEASIBLE, pool.objective, np.inf)
-
-
-def _seeds(lanes: Lanes | Optima, reached: Floats, *, given: Floats, log: Log) -> Pool:
-    """What the lanes reached from best to worst, without those that have no number.
-
-    The starts if no lane has one.
-    """
-    lost = without_number(lanes)
-    if lost.any():
-        log.drop(given[lost])
-    broken = np.where(lost, np.inf, counted_violation(lanes))
-    ends = Pool(reached, np.asarray(lanes.objective), broken, broken)
-    if lost.all():
-        return replace(ends, values=given)
-    order = _order(lanes)
-    return ends.take(order[~lost[order]])
-
-
-def without_number(lanes: Lanes | Optima) -> NDArray[np.bool_]:
-    """Lanes whose end, objective or constraints are not a number."""
-    ends = [lanes.points, lanes.objective[:, None], lanes.constraints]
-    return np.any([np.isnan(np.asarray(part)).any(axis=1) for part in ends], axis=0)
-
-
-def _order(lanes: Lanes | Optima) -> NDArray[np.intp]:
-    """Lanes from best to worst: first by violation, then by objective."""
-    return np.lexsort((np.asarray(lanes.objective), counted_violation(lanes)))
-
-
-def counted_violation(lanes: Lanes | Optima, *, loose: Floats | float = 0.0) -> Floats:
-    """Violation by which lanes are ranked; ``loose`` and ``RELAXED`` are free."""
-    worst = np.max(np.asarray(lanes.constraints) - loose, axis=1)
-    return np.maximum(worst, RELAXED).round(3)
-
-
-def feasible_objective(lanes: Lanes | Optima) -> Floats:
-    """Objective of every lane, infinite where a limit is broken or no number."""
-    violation = np.max(np.asarray(lanes.constraints), axis=1)
-    kept = (violation <= RELAXED) & ~np.isnan(np.asarray(lanes.objective))
-    return np.where(kept, np.asarray(lanes.objective), np.inf)

@@ -19,7 +19,7 @@ from codesign.core.record import as_float64
 from codesign.core.show import html_table, quantity_text, text_table
 from codesign.cost.evaluate import evaluate
 from codesign.cost.record import Cost
-from codesign.optimize.climber import EVERYTHING, Climber, Progress, silent
+from codesign.optimize.climber import EVERYTHING, Climber
 from codesign.optimize.evidence import gather_evidence
 from codesign.optimize.joint import (
     BOTH,
@@ -36,6 +36,7 @@ from codesign.optimize.result import TOLERANCE, Evidence, Rung
 from codesign.optimize.scenarios import Solved, search_joint
 from codesign.optimize.search import Search
 from codesign.optimize.space import Floats, place
+from codesign.optimize.trace import Progress, silent
 from codesign.outcome.handoff import Handoff, handoff_bytes, with_handoff
 from codesign.outcome.service import Service
 from codesign.serving.design import Design

@@ -10,10 +10,10 @@ from math import factorial
 import numpy as np
 from numpy.typing import NDArray
 
+from codesign.optimize.ends import RELAXED
 from codesign.optimize.engine import Engine
 from codesign.optimize.problem import Theta
 from codesign.optimize.result import Waterfall
-from codesign.optimize.search import RELAXED
 from codesign.optimize.space import GOVERNOR, Floats
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (

@@ -17,6 +17,7 @@ from codesign.cost.energy import EnergyBill
 from codesign.cost.latency import TimeBill
 from codesign.cost.record import Cost
 from codesign.optimize.result import Result, Rung
+from codesign.optimize.trace import DESCENTS
 from codesign.quality.capacity import law_size
 from codesign.report.tables import Table, metric_title, metric_unit, shown_rungs
 from codesign.report.texts import common_unit, number, percent, quantity
@@ -266,10 +267,14 @@ def lever_group(path: str) -> str:
 
 @dataclass(frozen=True)
 class Progress:
-    """One stage of one rung's search: when it ended and its best objective."""
+    """One stage of one rung's search: when it ended and its best objective.
+
+    That of a ``relaxed`` stage is no design: integers and choices are free.
+    """
 
     rung: str
     stage: str
+    relaxed: bool
     seconds: float
     objective: float
     feasible: float
@@ -287,6 +292,7 @@ def progress(result: Result) -> tuple[Progress, ...]:
                 Progress(
                     rung=rung.name,
                     stage=str(entry["stage"]),
+                    relaxed=entry["stage"] in DESCENTS,
                     seconds=start + last,
                     objective=float(entry["best"]),
                     feasible=float(entry["feasible"]),
@@ -412,6 +418,7 @@ def progress_table(result: Result) -> Table:
         (
             p.rung,
             p.stage,
+            "relaxed" if p.relaxed else "legal",
             quantity(p.seconds, Unit("s")),
             quantity(p.objective, unit),
             percent(p.feasible),
@@ -419,7 +426,7 @@ def progress_table(result: Result) -> Table:
         for p in progress(result)
     ]
     title = metric_title(result.study.minimize)
-    columns = ("search", "stage", "after", f"best {title}", "starts in limits")
+    columns = ("search", "stage", "designs", "after", f"best {title}", "in limits")
     return Table("Course of the search", columns, tuple(rows))
 
 

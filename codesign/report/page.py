@@ -211,7 +211,10 @@ def _search_charts(result: Result) -> list[Chart]:
         figure, table = plot_levers(result), levers_table(result)
         charts.append(Chart("levers", caption, figure, table))
     if progress(result):
-        caption = "Best objective after each stage; searches run one after another."
+        caption = (
+            "Best objective after each stage; searches run one after another. A line "
+            "joins legal designs; of open symbols integers and choices are free."
+        )
         figure, table = plot_convergence(result), progress_table(result)
         charts.append(Chart("convergence", caption, figure, table))
         caption = "What each search reached before and after values were made legal."

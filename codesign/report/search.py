@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from codesign.optimize.result import Result
+from codesign.optimize.trace import DESCENTS
 from codesign.report.breakdown import FREE, levers, progress
 from codesign.report.limits import limit_title
 from codesign.report.style import (
@@ -49,7 +50,10 @@ STAGE_SYMBOLS = (
 
 
 def plot_convergence(result: Result) -> go.Figure:
-    """Best objective after each stage of each search, over time."""
+    """Best objective after each stage of each search, over time.
+
+    A line joins those of legal designs; relaxed ones, which are none, stand apart.
+    """
     path = result.study.minimize
     points = [p for p in progress(result) if np.isfinite(p.objective)]
     unit, scale = common_unit([r.objective for r in result.rungs], metric_unit(path))
@@ -58,24 +62,31 @@ def plot_convergence(result: Result) -> go.Figure:
     symbols = dict(zip(stages, cycle(STAGE_SYMBOLS), strict=False))
     figure = go.Figure()
     for name in dict.fromkeys(p.rung for p in points):
-        mine = [p for p in points if p.rung == name]
-        figure.add_trace(
-            go.Scatter(
-                x=[p.seconds for p in mine],
-                y=[p.objective / scale for p in mine],
-                mode="lines+markers",
-                name=name,
-                line={"color": colors.get(name, GREY), "width": 1.5},
-                marker={
-                    "size": 10,
-                    "symbol": [symbols[p.stage] for p in mine],
-                },
-                text=[f"{p.stage}, {100 * p.feasible:.0f} % in limits" for p in mine],
-                hovertemplate=f"%{{text}}<br>%{{x:.1f}} s, %{{y:.4g}} {unit}",
+        for relaxed in (False, True):
+            mine = [p for p in points if (p.rung, p.relaxed) == (name, relaxed)]
+            shape = "{}-open" if relaxed else "{}"
+            figure.add_trace(
+                go.Scatter(
+                    x=[p.seconds for p in mine],
+                    y=[p.objective / scale for p in mine],
+                    mode="markers" if relaxed else "lines+markers",
+                    name=name,
+                    showlegend=not relaxed,
+                    line={"color": colors.get(name, GREY), "width": 1.5},
+                    marker={
+                        "size": 10,
+                        "symbol": [shape.format(symbols[p.stage]) for p in mine],
+                        "color": colors.get(name, GREY),
+                    },
+                    text=[
+                        f"{p.stage}, {100 * p.feasible:.0f} % in limits" for p in mine
+                    ],
+                    hovertemplate=f"%{{text}}<br>%{{x:.1f}} s, %{{y:.4g}} {unit}",
+                )
             )
-        )
     for stage, symbol in symbols.items():
-        marker = {"symbol": symbol, "size": 9, "color": GREY}
+        shape = f"{symbol}-open" if stage in DESCENTS else symbol
+        marker = {"symbol": shape, "size": 9, "color": GREY}
         figure.add_trace(
             go.Scatter(x=[None], y=[None], mode="markers", marker=marker, name=stage)
         )

@@ -20,7 +20,7 @@ from codesign.config.sweep import Axis, Plan
 from codesign.core.errors import InputError
 from codesign.core.paths import set_path
 from codesign.core.show import html_table, quantity_text, text_table
-from codesign.optimize.climber import EVERYTHING, Climber, Progress, silent
+from codesign.optimize.climber import EVERYTHING, Climber
 from codesign.optimize.discrete import FEASIBLE
 from codesign.optimize.evidence import gather_evidence
 from codesign.optimize.joint import CHANCE, Joint
@@ -28,6 +28,7 @@ from codesign.optimize.problem import Theta
 from codesign.optimize.result import Evidence, Rung
 from codesign.optimize.scenarios import search_joint
 from codesign.optimize.space import Floats
+from codesign.optimize.trace import Progress, silent
 from codesign.quality.constants import QualityConstants
 from codesign.study.points import point_values
 from codesign.study.uncertainty import METHOD, constants_of, spread_axis

@@ -12,10 +12,11 @@ import numpy as np
 from codesign.config.study import Study
 from codesign.core.compiler import jitted
 from codesign.core.record import as_float64
-from codesign.optimize.climber import EVERYTHING, Climber, silent
+from codesign.optimize.climber import EVERYTHING, Climber
 from codesign.optimize.problem import build_problem
 from codesign.optimize.result import Rung
 from codesign.optimize.space import build_space
+from codesign.optimize.trace import silent
 from codesign.outcome.terms import Yardstick
 from codesign.quality.evaluate import quality
 

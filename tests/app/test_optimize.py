@@ -1,5 +1,6 @@
 """``codesign optimize``: one small search, and everything that it leaves behind."""
 
+import importlib
 import json
 import re
 import signal
@@ -178,6 +179,33 @@ def test_an_interrupt_that_was_lost_stops_at_the_next_line(
     monkeypatch.setattr(errors._Stop, "asked", True)
     with pytest.raises(KeyboardInterrupt):
         tell("after")
+
+
+def test_an_interrupt_within_an_import_waits_for_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A module in C++ ends the process if the exception of a signal meets it."""
+    (tmp_path / "stopped_within.py").write_text(
+        "import signal\n"
+        "signal.raise_signal(signal.SIGINT)\n"
+        "signal.raise_signal(signal.SIGINT)\n"
+        "is_whole = True\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(errors._Stop, "asked", False)
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    errors.stop_on_signals()
+    try:
+        assert importlib.import_module("stopped_within").is_whole
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(10)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert errors._Stop.asked
+    assert not errors._Stop.waits
 
 
 def test_a_finished_run_is_not_resumed(searched: Searched):

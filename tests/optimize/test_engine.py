@@ -5,10 +5,10 @@ import pytest
 
 from codesign.config.study import load_study
 from codesign.optimize.climber import EVERYTHING
+from codesign.optimize.ends import without_number
 from codesign.optimize.engine import Engine
 from codesign.optimize.lagrangian import Schedule
 from codesign.optimize.problem import build_problem, build_theta
-from codesign.optimize.search import without_number
 from codesign.optimize.space import build_space
 from codesign.optimize.yardstick import build_yardstick
 

@@ -152,8 +152,16 @@ def test_stages_are_traced_in_order(small: Small):
 
 def test_the_first_look_is_a_legal_design_near_the_last(rung: Rung):
     best = {entry["stage"]: entry["best"] for entry in rung.trace}
-    assert rung.objective <= best["looks"] * (1 + 1e-9)
-    assert best["looks"] <= best["look"] <= 1.1 * rung.objective
+    legal = [best[stage] for stage in ("look", "looks", "integers", "polish")]
+    assert legal == sorted(legal, reverse=True)
+    assert legal[0] <= 1.005 * rung.objective
+    assert best["others"] <= best["relaxed"] <= rung.objective
+
+
+def test_all_starts_are_counted(rung: Rung):
+    shares = {entry["stage"]: entry["feasible"] for entry in rung.trace}
+    assert rung.feasible_starts == shares["others"]
+    assert 0 < rung.feasible_starts <= 1
 
 
 def test_looks_find_the_same_on_any_number_of_cores(
@@ -184,6 +192,74 @@ def test_a_look_takes_one_seed_to_better_legal_designs(small: Small):
     assert look.bound <= look.pool.objective[0] + 1e-3
     moved = (look.pool.values != known).any(axis=0)
     assert not moved[~mask].any()
+
+
+def test_looks_know_the_known_designs_and_their_share_of_the_starts(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+):
+    plain = Search.look
+    begun: list[Pool] = []
+    seeds: list[Pool] = []
+
+    def watched(search: Search, given: Pool, **named: Pool) -> Any:
+        begun.append(named["begun"])
+        seeds.append(given)
+        return plain(search, given, **named)
+
+    monkeypatch.setattr(Search, "look", watched)
+    climber, known = small.climber, small.given.values[None]
+    mask = small.mask(BATCH, "chip.dram.bandwidth")
+    search = Search(climber.engine, small.theta(), mask, np.random.default_rng(0))
+    search.run(known, starts=3 * LANES, progress=lambda _: None)
+    assert len(seeds) == 3
+    assert [len(pool.values) for pool in seeds] == [LANES] * 3
+    rows = {tuple(row) for pool in seeds[1:] for row in pool.values.round(12)}
+    assert len(rows) > LANES  # dealt, not given twice
+    legal = climber.space.round(known, mask=mask)
+    for pool in begun:
+        assert {tuple(row) for row in pool.values} <= {tuple(known[0]), tuple(legal[0])}
+
+
+def test_few_combinations_are_solved_several_times(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+):
+    """Three formats would leave a batch of lanes almost empty."""
+    engine = small.climber.engine
+    plain, counts = engine.refine, []
+
+    def counted(given: Floats, *rest: Any, **named: Any) -> Any:
+        counts.append(given.copy())
+        return plain(given, *rest, **named)
+
+    monkeypatch.setattr(engine, "refine", counted)
+    path = "model.weight_bits"
+    mask = small.mask(BATCH, "chip.dram.bandwidth", path)
+    assert small.climber.space.num_combinations(mask & small.climber.space.coarse) == 3
+    small.search(mask, theta=small.theta(), known=small.tuned.values)
+    lanes = counts[0]
+    formats, each = np.unique(lanes[:, small.paths.index(path)], return_counts=True)
+    assert formats.tolist() == [4, 8, 16]
+    assert each.max() == LANES // 3
+    assert len(lanes) > LANES // 2
+
+
+def test_a_search_whose_lanes_all_break_still_polishes(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+):
+    engine = small.climber.engine
+    plain = engine.refine
+
+    def broken(*args: Any, **named: Any) -> Any:
+        found = plain(*args, **named)
+        return found.replace(points=np.full_like(np.array(found.points), np.nan))
+
+    monkeypatch.setattr(engine, "refine", broken)
+    mask = small.mask(BATCH, "chip.dram.bandwidth")
+    found = small.search(mask, theta=small.theta(), known=small.given.values)
+    best = found.pool.best(1)
+    assert best.violation[0] <= LEGAL
+    assert best.objective[0] < np.log(small.given.objective)
+    assert sum(entry["lost"] for entry in found.trace) > LANES
 
 
 def test_every_look_has_a_seed():

@@ -60,7 +60,7 @@ def build_study(baseline: Design, *, name: str) -> Study:
 def build_rung(name: str, design: Design, *, reference: Design, number: int) -> Rung:
     cost = evaluate(design)
     objective = float(cost.energy_per_token_server)
-    stages = ("relaxed", "choices", "integers", "polish")
+    stages = ("relaxed", "look", "integers", "polish")
     trace = [
         {
             "stage": stage,

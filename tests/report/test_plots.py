@@ -82,3 +82,16 @@ def test_operators_stay_under_their_roofs(result: Result):
         peak = float(rung.cost.chip.peak_compute * rung.design.chip.compute.rate_4bit)
         roof = min(peak, o.intensity * float(rung.cost.chip.dram_bandwidth))
         assert o.rate <= roof * (1 + 1e-9), o.name
+
+
+def test_a_line_of_the_search_joins_legal_designs_only(long_ladder: Result):
+    """A relaxed objective is no design: it stands apart, with an open symbol."""
+    traces = [t for t in FIGURES["convergence"](long_ladder).data if t.x[0] is not None]
+    joined = [s for t in traces if "lines" in t.mode for s in t.marker.symbol]
+    apart = [s for t in traces if t.mode == "markers" for s in t.marker.symbol]
+    entries = [e for rung in long_ladder.rungs for e in rung.trace]
+    relaxed = [e for e in entries if e["stage"] == "relaxed"]
+    assert len(apart) == len(relaxed) > 0
+    assert len(joined) == len(entries) - len(relaxed) > 0
+    assert all(symbol.endswith("-open") for symbol in apart)
+    assert not any(symbol.endswith("-open") for symbol in joined)
