@@ -29,6 +29,7 @@ from codesign.config.rows import (
 from codesign.config.servers import stack_of
 from codesign.core.errors import InputError
 
+UNSCORED = "-"
 HEADINGS = {
     "inter_token_latency": "ITL",
     "step_time": "step",
@@ -112,11 +113,16 @@ def write_predictions(report: Report, path: str | Path) -> None:
 
 
 def score_rows(report: Report) -> list[list[str]]:
-    """The scorecard as cells, header first: MAPE / median / bias in percent."""
+    """The scorecard as cells, header first: MAPE / median / bias in percent.
+
+    Metrics that no run has are left out.
+    """
     header = ["chip", "models", "rows", *(HEADINGS[name] for name in METRICS)]
     cells = score_cells(report.groups)
     chips = [_chip_cell(group) for group in report.groups]
-    return [header, *([chip, *row] for chip, row in zip(chips, cells, strict=True))]
+    table = [header, *([chip, *row] for chip, row in zip(chips, cells, strict=True))]
+    columns = [c for c in zip(*table, strict=True) if set(c[1:]) != {UNSCORED}]
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 def score_cells(groups: Sequence[Group]) -> list[list[str]]:
@@ -211,7 +217,7 @@ def _chip_cell(group: Group) -> str:
 def _score_cell(group: Group, metric: str) -> str:
     found = group.scores[metric]
     if not found.count:
-        return "-"
+        return UNSCORED
     shares = [_percent(found.mean), _percent(found.median)]
     return " / ".join([*shares, _percent(found.bias, signed=True)])
 

@@ -3,12 +3,16 @@
 Traffic of the rows, chip, operating point and duration -> joules by component.
 """
 
+import jax.numpy as jnp
+
 from codesign.core.quantities import Count, Factor, Joules, Seconds
 from codesign.core.record import Record
 from codesign.cost.precision import RowFormats
 from codesign.cost.roofline import Traffic
 from codesign.hardware.silicon import Silicon
 from codesign.hardware.voltage import OperatingPoint
+from codesign.operators.phases import KINDS
+from codesign.operators.table import kind_column
 from codesign.serving.design import Design
 
 
@@ -51,11 +55,11 @@ def row_energy(
     compute = k_c (1 - p) (macs + idle (padded - macs)) e_mac(format)
     cells = p n macs e_cell;  converter = p n macs e_converter
     dram = k_t D e_device;  path = k_t D e_path;  sram = S e_resident + R e_store
-    link = message bytes e_link;  vector = V / 2 e_mac(16 bit)
+    link = message bytes e_link;  vector = V / 2 e_mac(16 bit; 32 for states)
 
     with p the share of products that form in cells, n slices of each.
 
-    Assumes: a vector FLOP costs as much as half a 16-bit MAC.
+    Assumes: a vector FLOP costs as much as half a MAC of its width.
     Source: docs/theory/energy.md.
     """
     chip, done = design.chip, traffic.work
@@ -64,7 +68,9 @@ def row_energy(
     idle = chip.style.idle_lane_fraction * (done.padded_macs - done.macs)
     placed = traffic.in_place * done.macs * formats.slices
     digital = (1 - traffic.in_place) * (done.macs + idle)
-    vector_mac = built.mac_energy_16bit + built.delivery_energy * 16.0
+    narrow = built.mac_energy_16bit + built.delivery_energy * 16.0
+    wide = built.mac_energy_32bit + built.delivery_energy * 32.0
+    vector_mac = jnp.where(kind_column(KINDS, "wide") > 0, wide, narrow)
     return RowEnergy(
         compute=stack.compute_energy_factor * digital * formats.mac_energy,
         cells=placed * built.cell_energy,

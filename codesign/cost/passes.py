@@ -95,9 +95,11 @@ def training_cost(design: Design, plan: Training) -> PassCost:
 
     memory = weights (2 + b_g) + 12 weights / R + stored n L d / t
 
-    Assumes: no pipeline bubbles; weights and activations in 16 bit.
+    Assumes: no pipeline bubbles; weights and activations in 16 bit; recurrent scans
+    without padding.
     Source: docs/theory/training.md.
     """
+    design = design.replace(stack=design.stack.replace(scan_padding=0.0))
     built = silicon(design.chip, design.technology)
     tokens = prompt_pass(plan.length, prompts=plan.sequences)
     replicas = num_replicas(design.system, design.deployment)

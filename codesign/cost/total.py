@@ -12,6 +12,7 @@ from codesign.core.quantities import (
     Fraction,
     JoulesPerToken,
     Scalar,
+    Seconds,
     Volts,
 )
 from codesign.core.record import Record
@@ -44,7 +45,7 @@ from codesign.serving.load import (
     prompt_step,
 )
 
-MEDIAN_STEEPNESS = 12.0  # how sharply the median step flips from decode to mixed
+MEDIAN_STEEPNESS = 8.0  # how sharply the median step turns to mixed ones
 
 
 class Prepared(Record):
@@ -183,6 +184,20 @@ def mean_step(kinds: StepCosts, share: Fraction) -> StepCost:
     )
 
 
+def median_step(kinds: StepCosts, share: Fraction) -> Seconds:
+    """Median duration of the steps, of which a share carries prefill tokens.
+
+    T = T_decode + g (T_mixed - T_decode);  g = max(0, ln 2 q), rounded off
+
+    Assumes: what prompts add to a step varies as an exponential does, so that half of
+    all steps are below ln 2 q of its mean.
+    """
+    k = MEDIAN_STEEPNESS
+    added = jnp.log1p((2 * share) ** k) / k
+    decode, mixed = kinds.decode.duration, kinds.mixed.duration
+    return decode + added * (mixed - decode)
+
+
 def assemble(design: Design, ready: Prepared, *, sharpness: Sharpness = None) -> Cost:
     """The ``Cost`` of a prepared design at the voltages that it holds."""
     built, load, held = ready.built, ready.load, ready.memory
@@ -222,11 +237,10 @@ def assemble(design: Design, ready: Prepared, *, sharpness: Sharpness = None) ->
     usd = money_bill(design, built, power=drawn, plug=taken, sharpness=sharpness)
     carbon = carbon_bill(design, built, plug=taken)
     hottest = smooth_max(kinds.mixed.power, kinds.prompt.power, sharpness=sharpness)
-    flip = 1 / (1 + jnp.exp(-MEDIAN_STEEPNESS * (share - 0.5)))
     return Cost(
         time_to_first_token=first,
         time_per_output_token=per_output,
-        inter_token_latency=mean_step(kinds, flip).duration / load.advance,
+        inter_token_latency=median_step(kinds, share) / load.advance,
         tokens_per_step=load.advance,
         request_latency=first + (request.output_length - 1) * per_output,
         throughput=throughput,

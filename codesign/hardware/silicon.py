@@ -58,6 +58,7 @@ class Silicon(Record):
     clock: PerSecond
     peak_compute: FlopPerSecond
     vector_compute: FlopPerSecond
+    mac_energy_32bit: JoulesPerMac
     mac_energy_16bit: JoulesPerMac
     mac_energy_8bit: JoulesPerMac
     mac_energy_4bit: JoulesPerMac
@@ -120,6 +121,7 @@ def silicon(
         clock=clock,
         peak_compute=peak,
         vector_compute=style.vector_fraction * peak,
+        mac_energy_32bit=technology.arithmetic.energy_32bit * mac_scale,
         mac_energy_16bit=technology.arithmetic.energy_16bit * mac_scale,
         mac_energy_8bit=technology.arithmetic.energy_8bit * mac_scale,
         mac_energy_4bit=technology.arithmetic.energy_4bit * mac_scale,

@@ -143,7 +143,7 @@ def count_by_table(model: Transformer, shape: Shape) -> dict[str, Counted]:
         *attention_rows(model, part),
         *feedforward_rows(model, part),
         *expert_rows(model, part, skew=0.0),
-        *recurrent_rows(model, part),
+        *recurrent_rows(model, part, padding=0.0),
         *token_rows(model, part, sampling_traffic=0.0),
     ]
     kinds = tuple(row.kind for row in rows)

@@ -123,6 +123,7 @@ def base_stack(device: Device, *, like: str) -> dict[str, Document]:
     fixed: Mapping[str, tuple[float, str, str]] = {
         "graph_tokens": (0.0, "token", f"{static}: no launch floor"),
         "chunked_layer_time": (0.0, "s", f"{static}: windows are no extra launches"),
+        "scan_padding": (0.0, "token", f"{static}: scans of its prompts alone"),
         "sampling_traffic": (LOGIT_BYTES, "B", "largest logit, in float32"),
         "chunk_tokens": (WHOLE_PROMPT, "token", "prompts are not cut"),
         "kv_block": (1.0, "token", "caches without blocks"),

@@ -66,7 +66,7 @@ def operator_table(design: Design, step: StepTokens) -> Step:
         *attention_rows(model, part),
         *feedforward_rows(model, part),
         *expert_rows(model, part, skew=design.stack.routing_skew),
-        *recurrent_rows(model, part),
+        *recurrent_rows(model, part, padding=design.stack.scan_padding),
         *token_rows(model, part, sampling_traffic=design.stack.sampling_traffic),
         *collective_rows(model, part),
     ]

@@ -60,7 +60,7 @@ class RowKind(NamedTuple):
     ``weight``, ``cache`` and ``expert`` are 0 or 1: the stored operand is a
     weight, is KV cache or state, belongs to routed experts. ``attends`` is 1 where
     every row of queries meets every row of the cache, ``prompt`` where the queries are
-    those of a prompt.
+    those of a prompt, ``wide`` where vector arithmetic is in 32 bit.
     ``kernels`` counts launches per execution, ``expert_kernels`` the grouped
     kernels of expert layers.
     """
@@ -71,6 +71,7 @@ class RowKind(NamedTuple):
     expert: float = 0.0
     attends: float = 0.0
     prompt: float = 0.0
+    wide: float = 0.0
     kernels: float = 1.0
     expert_kernels: float = 0.0
 

@@ -28,6 +28,7 @@ class Stack(Record):
     that of prompts. Energy factors compare the joules of
     served work with those of the single kernels that anchor a chip: products
     that are executed but not useful, traffic beyond that of the operators.
+    A step with prompts scans ``scan_padding`` tokens of recurrence beyond its own.
     ``request_time`` and, per token of the prompt, ``prompt_token_time`` pass outside of
     steps before a first token is seen: network, tokenizer, scheduler, streaming.
     ``maturity`` multiplies the time of every step: 1 for software at home on its
@@ -58,6 +59,7 @@ class Stack(Record):
     step_time: Seconds
     sequence_time: Seconds
     sampling_traffic: Bytes
+    scan_padding: Tokens
     graph_tokens: Tokens
     chunked_layer_time: Seconds
     eager_layer_time: Seconds

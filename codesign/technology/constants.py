@@ -69,6 +69,7 @@ class Arithmetic(Record):
     operands and sums without any SRAM.
     """
 
+    energy_32bit: JoulesPerMac
     energy_16bit: JoulesPerMac
     energy_8bit: JoulesPerMac
     energy_4bit: JoulesPerMac

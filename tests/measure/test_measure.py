@@ -100,7 +100,7 @@ def served() -> list[MeasuredRow]:
     template = made().rows[0]
     models = ("llama-3-8b", "qwen3-8b", "qwen3-30b-a3b", "qwen3-14b")
     return [
-        replace(template, model=model, batch=batch, prefills_per_step=0.1)
+        replace(template, model=model, batch=batch, prefills_per_step=0.05)
         for model, batch in product(models, (1.0, 16.0, 128.0))
     ]
 
