@@ -84,7 +84,7 @@ def test_two_limits_are_loosened_together_by_the_least_sum(
     ends = engine.constraints(np.stack([slow, fast]), free)[1]
     time = 30e-3 * float(np.exp(ends[1, TPOT]))
     usd = float(np.asarray(free.bounds)[USD]) * float(np.exp(ends[0, USD]))
-    theta = with_bounds(free, time=0.9 * time, usd=usd)
+    theta = with_bounds(free, time=0.95 * time, usd=usd)
     found = relaxed(small, theta, values=values)
     total = sum(each.amount for each in found.joint)
     least = float(np.min(grid(small, theta, values=values)))
@@ -97,7 +97,7 @@ def test_two_limits_are_loosened_together_by_the_least_sum(
     new = {each.metric: each.new for each in found.joint}
     again = with_bounds(
         theta,
-        time=new.get("time_per_output_token", 0.9 * time),
+        time=new.get("time_per_output_token", 0.95 * time),
         usd=new.get("usd_per_token", usd),
     )
     assert np.max(engine.constraints(found.nearest[None], again)[1]) <= FEASIBLE
