@@ -15,7 +15,7 @@ import typer
 from codesign.app.calibrate import calibrate
 from codesign.app.compare import compare
 from codesign.app.doctor import doctor
-from codesign.app.errors import guarded, stop_on_signals
+from codesign.app.errors import guarded, ignore_stops, stop_on_signals
 from codesign.app.evaluate import evaluate
 from codesign.app.explore import explore
 from codesign.app.grad_check import grad_check
@@ -119,6 +119,7 @@ def run() -> NoReturn:
         code = stop.code or 0
         if isinstance(code, str):
             raise
+    ignore_stops()
     threading._shutdown()  # pyright: ignore[reportAttributeAccessIssue]
     atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
     with suppress(BrokenPipeError):

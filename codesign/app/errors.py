@@ -32,10 +32,15 @@ _DEBUG = inspect.Parameter(
 
 
 class _Stop:
-    """Whether somebody asked the program to end, and whether that has to wait."""
+    """Whether somebody asked the program to end, and how far that has come.
+
+    ``later`` tries it again after an import; a program that is ``ending`` cannot be
+    stopped any more.
+    """
 
     asked = False
-    waits = False
+    ending = False
+    later: threading.Timer | None = None
 
 
 def stop_on_signals() -> None:
@@ -49,24 +54,44 @@ def stop_on_signals() -> None:
     signal.signal(signal.SIGTERM, _stop)
 
 
+def check_asked() -> None:
+    """Stop here if somebody asked for it and the exception was lost or has to wait."""
+    if _Stop.asked:
+        _forget_later()
+        raise KeyboardInterrupt
+
+
+def ignore_stops() -> None:
+    """Let nothing disturb the end of the program."""
+    _Stop.ending = True
+    _forget_later()
+
+
 def _stop(number: int, frame: FrameType | None) -> None:
+    if _Stop.ending:
+        return
     _Stop.asked = True
     if not _is_importing(frame):
         raise KeyboardInterrupt
-    if not _Stop.waits:
-        _Stop.waits = True
-        later = threading.Timer(AFTER_IMPORT, _stop_again, [number])
-        later.daemon = True
-        later.start()
+    if _Stop.later is None:
+        _Stop.later = threading.Timer(AFTER_IMPORT, _stop_again, [number])
+        _Stop.later.daemon = True
+        _Stop.later.start()
 
 
 def _stop_again(number: int) -> None:
-    _Stop.waits = False
+    _Stop.later = None
     main = threading.main_thread().ident
     if sys.platform == "win32" or main is None:
         signal.raise_signal(number)
     else:
         signal.pthread_kill(main, number)
+
+
+def _forget_later() -> None:
+    later, _Stop.later = _Stop.later, None
+    if later is not None:
+        later.cancel()
 
 
 def _is_importing(frame: FrameType | None) -> bool:
@@ -75,12 +100,6 @@ def _is_importing(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
-
-
-def check_asked() -> None:
-    """Stop here if somebody asked for it and the exception was lost."""
-    if _Stop.asked:
-        raise KeyboardInterrupt
 
 
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
@@ -100,6 +119,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(error.exit_code) from error
         except (Exception, KeyboardInterrupt) as error:
             if _Stop.asked or isinstance(error, KeyboardInterrupt):
+                ignore_stops()
                 complain(STOPPED)
                 raise typer.Exit(INTERRUPTED) from error
             complain(_bug_report(error, debug=debug))

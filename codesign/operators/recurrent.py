@@ -33,7 +33,7 @@ def recurrent_rows(model: Transformer, shard: Shard, *, padding: Tokens) -> list
     inner = part.inner_size / shard.tensor
     gates = (2 * part.num_groups * part.state_size + part.num_heads) / shard.tensor
     bits = linear_bits(model, attention=False)
-    scanned = shard.tokens + jnp.where(shard.prefill_tokens > 0, padding, 0.0)
+    padded = jnp.where(shard.prefill_tokens > 0, padding / shard.microbatches, 0.0)
     common = {
         "count": layers,
         "rows": shard.tokens,
@@ -52,6 +52,9 @@ def recurrent_rows(model: Transformer, shard: Shard, *, padding: Tokens) -> list
             cols=inner,
             inner=part.state_size,
             stored_bits=STATE_BITS,
-            vector_flops=STATE_FLOPS * scanned * inner * part.state_size,
+            vector_flops=STATE_FLOPS
+            * (shard.tokens + padded)
+            * inner
+            * part.state_size,
         ),
     ]

@@ -71,6 +71,7 @@ def plot_convergence(result: Result) -> go.Figure:
                     y=[p.objective / scale for p in mine],
                     mode="markers" if relaxed else "lines+markers",
                     name=name,
+                    legendgroup=name,
                     showlegend=not relaxed,
                     line={"color": colors.get(name, GREY), "width": 1.5},
                     marker={

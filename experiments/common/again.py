@@ -14,10 +14,10 @@ from codesign.core.record import as_float64
 from codesign.cost.evaluate import evaluate
 from codesign.optimize.climber import EVERYTHING, UNBOUNDED, Climber
 from codesign.optimize.discrete import neighbours
+from codesign.optimize.ends import RELAXED
 from codesign.optimize.engine import GROUP
 from codesign.optimize.ladder import LADDER
 from codesign.optimize.problem import Theta
-from codesign.optimize.search import RELAXED
 from codesign.optimize.space import Floats, place
 
 ALONE = {**{n: p for n, p in LADDER if n != "formats"}, "joint": EVERYTHING}

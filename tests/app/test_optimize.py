@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -181,31 +182,68 @@ def test_an_interrupt_that_was_lost_stops_at_the_next_line(
         tell("after")
 
 
+STOPPED_WITHIN = """\
+import signal
+signal.raise_signal(signal.SIGINT)
+signal.raise_signal(signal.SIGINT)
+is_whole = True
+"""
+
+
+def import_and_wait(module: str) -> None:
+    importlib.import_module(module)
+    time.sleep(10)
+
+
 def test_an_interrupt_within_an_import_waits_for_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """A module in C++ ends the process if the exception of a signal meets it."""
-    (tmp_path / "stopped_within.py").write_text(
-        "import signal\n"
-        "signal.raise_signal(signal.SIGINT)\n"
-        "signal.raise_signal(signal.SIGINT)\n"
-        "is_whole = True\n",
-        encoding="utf-8",
-    )
+    (tmp_path / "stopped_within.py").write_text(STOPPED_WITHIN, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(errors._Stop, "asked", False)
+    for name, value in (("asked", False), ("ending", False), ("later", None)):
+        monkeypatch.setattr(errors._Stop, name, value)
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.getsignal(number) for number in numbers}
     errors.stop_on_signals()
     try:
-        assert importlib.import_module("stopped_within").is_whole
         with pytest.raises(KeyboardInterrupt):
-            time.sleep(10)
+            import_and_wait("stopped_within")
+        time.sleep(2 * errors.AFTER_IMPORT)  # both of its signals stop once
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    assert sys.modules.pop("stopped_within").is_whole
     assert errors._Stop.asked
-    assert not errors._Stop.waits
+    assert errors._Stop.later is None
+
+
+def test_a_stop_that_waited_does_not_disturb_the_end(tmp_path: Path):
+    """What was asked for in an import is noticed before it is tried again."""
+    (tmp_path / "stopped_within.py").write_text(STOPPED_WITHIN, encoding="utf-8")
+    script = """\
+import sys, threading, time
+from codesign.app import cli, errors
+
+def stop():
+    import stopped_within
+    errors.check_asked()
+
+cli.app.command("stop")(errors.guarded(stop))
+threading.Thread(target=time.sleep, args=(0.5,)).start()
+sys.argv = ["codesign", "stop"]
+cli.run()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+    )
+    assert done.returncode == 4, done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_finished_run_is_not_resumed(searched: Searched):

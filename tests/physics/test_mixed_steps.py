@@ -22,8 +22,17 @@ STATE = KINDS.index(RECURRENT_STATE)
 PADDING = 28_000.0
 
 
-def design(model: str = "nemotron-nano-9b-v2", *, padding: float = PADDING) -> Design:
-    built = preset_design("h100-sxm", model, prompt_length=280.0, output_length=500.0)
+def design(
+    model: str = "nemotron-nano-9b-v2", *, padding: float = PADDING, stages: int = 1
+) -> Design:
+    built = preset_design(
+        "h100-sxm",
+        model,
+        num_chips=stages,
+        pipeline_parallel=stages,
+        prompt_length=280.0,
+        output_length=500.0,
+    )
     return built.replace(stack=built.stack.replace(scan_padding=padding))
 
 
@@ -66,11 +75,23 @@ def test_a_step_with_prompts_scans_more_than_its_tokens():
     each = state.num_layers * STATE_FLOPS * state.inner_size * state.state_size
     more = scanned(given, prompts=True) - scanned(design(padding=0.0), prompts=True)
     assert more == pytest.approx(PADDING * float(each), rel=1e-9)
-    assert scanned(given, prompts=False) == scanned(design(padding=0.0), prompts=False)
+    alone = scanned(design(padding=0.0), prompts=False)
+    assert scanned(given, prompts=False) == pytest.approx(alone, rel=1e-12)
+
+
+def test_stages_share_the_scan_of_a_step():
+    """Micro-batches pass one after the other, and none of them scans it all again."""
+    whole, cut = (
+        scanned(design(stages=n), prompts=True)
+        * n
+        * float(min(n, design_load(design(stages=n)).sequences))
+        for n in (1, 4)
+    )
+    assert cut == pytest.approx(whole, rel=1e-9)
 
 
 def test_a_model_without_recurrent_layers_pays_nothing():
-    assert scanned(design("llama-3-8b"), prompts=True) == 0.0
+    assert scanned(design("llama-3-8b"), prompts=True) == pytest.approx(0.0)
 
 
 def test_the_scan_of_training_is_not_padded():
@@ -78,7 +99,7 @@ def test_the_scan_of_training_is_not_padded():
     costs = [
         float(training_cost(design(padding=p), plan).duration) for p in (0.0, PADDING)
     ]
-    assert costs[0] == costs[1]
+    assert costs[0] == pytest.approx(costs[1], rel=1e-12)
 
 
 def test_states_cost_the_joules_of_32_bit():

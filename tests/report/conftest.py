@@ -65,9 +65,7 @@ def build_rung(name: str, design: Design, *, reference: Design, number: int) -> 
         {
             "stage": stage,
             "seconds": 4.0 + 2.5 * index,
-            "best": objective * (0.97 + 0.03 * index / 3)
-            if index
-            else objective * 0.95,
+            "best": objective * (1.03 - 0.01 * index if index else 0.95),
             "feasible": 0.9 - 0.1 * index,
         }
         for index, stage in enumerate(stages)
