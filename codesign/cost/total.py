@@ -187,10 +187,11 @@ def mean_step(kinds: StepCosts, share: Fraction) -> StepCost:
 def median_step(kinds: StepCosts, share: Fraction) -> Seconds:
     """Median duration of the steps, of which a share carries prefill tokens.
 
-    T = T_decode + g (T_mixed - T_decode);  g = max(0, ln 2 q), rounded off
+    T = T_decode + g (T_mixed - T_decode);  g = ln(1 + (2 q)^8) / 8 ~ max(0, ln 2 q)
 
     Assumes: what prompts add to a step varies as an exponential does, so that half of
-    all steps are below ln 2 q of its mean.
+    all steps add less than ln 2 q times its mean.
+    Source: docs/theory/load.md.
     """
     k = MEDIAN_STEEPNESS
     added = jnp.log1p((2 * share) ** k) / k

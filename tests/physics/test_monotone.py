@@ -187,7 +187,10 @@ def test_more_bits_are_never_fewer_bytes(model: str, path: str):
 @pytest.mark.parametrize("model", ["llama-3-8b", "qwen3-30b-a3b", "gemma-3-12b"])
 @pytest.mark.parametrize("chip", CHIPS)
 def test_bigger_batch_gives_more_tokens_per_second(chip: str, model: str):
-    """Up to what the memory holds, but for 16 % where steps outgrow a graph."""
+    """Up to what the memory holds.
+
+    But for 7 % at the edge of a tile, and 16 % where mixed steps outgrow a graph.
+    """
     design = preset_design(with_dram(chip), model, prompt_length=64.0)
     one = np.ones(1)
     most = costs_along(design, deployment__batch=one)[0].max_batch
@@ -198,7 +201,9 @@ def test_bigger_batch_gives_more_tokens_per_second(chip: str, model: str):
     costs = costs_along(design, deployment__batch=batches)
     speed = [float(c.throughput) for c in costs]
     best = np.maximum.accumulate(speed)
-    assert (speed >= 0.84 * best).all(), speed
+    prompts = batches / 256.0 / -np.expm1(-batches / 256.0)
+    outgrown = batches + 64.0 * prompts > float(design.stack.graph_tokens)
+    assert (speed >= np.where(outgrown, 0.84, 0.93) * best).all(), speed
     assert speed[-1] > 4 * speed[0]
     assert_rises([float(c.time_per_output_token) for c in costs], "time per token")
 
