@@ -128,7 +128,7 @@ def test_limits_on_the_baseline_refer_to_the_tuned_one(tmp_path: Path):
     assert [rung.name for rung in result.rungs] == ["as given", "tuned", "co-designed"]
     given, tuned, best = (rung.cost for rung in result.rungs)
     ratio = float(tuned.usd_per_token) / float(given.usd_per_token)
-    assert abs(ratio - 1) > 1e-3
+    assert ratio < 1 - 10 * LEGAL  # so that what is cheaper is told apart
     assert result.feasible, result.status
     assert float(best.usd_per_token) <= float(tuned.usd_per_token) * (1 + LEGAL)
     assert float(best.chip.area) <= 0.97 * float(tuned.chip.area) * (1 + LEGAL)
