@@ -142,6 +142,7 @@ def test_a_constant_stays_above_its_lowest_value(constants: tuple[Constant, ...]
     assert fit(made(), floor).moves[0] == pytest.approx(np.log(1.3), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_constants_that_no_run_feels_are_left_out(constants: tuple[Constant, ...]):
     idle = (
         constant("stack.chunked_layer_time"),
@@ -229,6 +230,7 @@ def waiting() -> Runs:
     return replace(runs, rows=tuple(replace(r, **values) for r, values in both))
 
 
+@pytest.mark.slow
 def test_first_tokens_tell_the_constants_of_requests():
     runs = waiting()
     wanted = tuple(constant(path) for path in (*REQUESTS, *TRUE))

@@ -116,6 +116,7 @@ def test_share_of_a_burst_above_one_is_a_fault(tmp_path: Path):
     assert "burst_share is 1.5, above one" in fault.message
 
 
+@pytest.mark.slow
 def test_first_tokens_of_a_run_are_steady_ones_and_those_of_its_burst(tmp_path: Path):
     path = write(tmp_path, "rows.csv", FIXED_HEADER, fixed(), fixed(batch=4))
     report = validate(path)
