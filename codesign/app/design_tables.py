@@ -15,7 +15,8 @@ from codesign.cost.detail import RESOURCES, operator_costs
 from codesign.cost.record import Cost
 from codesign.cost.total import drafting
 from codesign.outcome.service import Service
-from codesign.report.breakdown import COMPONENTS, DURATIONS, parts_table
+from codesign.report.breakdown import COMPONENTS, DURATIONS
+from codesign.report.breakdown_tables import parts_table
 from codesign.report.tables import BAD, Table, metric_title
 from codesign.report.texts import number, percent, quantity
 from codesign.serving.design import Design

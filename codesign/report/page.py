@@ -15,13 +15,12 @@ import plotly.graph_objects as go
 
 from codesign.config.records import ValueInfo
 from codesign.optimize.result import Result
-from codesign.report.breakdown import (
+from codesign.report.breakdown import operators, progress
+from codesign.report.breakdown_tables import (
     area_table,
     energy_table,
     levers_table,
     operator_table,
-    operators,
-    progress,
     progress_table,
     quality_table,
     searches_table,

@@ -8,6 +8,7 @@ import pytest
 from codesign.calibrate.groups import METRICS, group_scores, metric_error
 from codesign.calibrate.predict import Prediction
 from codesign.calibrate.score import relative_error, score
+from codesign.calibrate.validate import Report, score_rows
 from codesign.config.rows import MeasuredRow
 
 MEASURED = {"inter_token_latency": 0.02, "step_time": 0.025, "power": 500.0}
@@ -102,3 +103,12 @@ def test_unmeasured_metric_does_not_count():
 def test_metric_error_compares_with_its_own_column():
     found = prediction(1.25)
     assert all(metric_error(found, name) == pytest.approx(0.25) for name in METRICS)
+
+
+@pytest.mark.parametrize("first", [math.nan, 0.2])
+def test_scores_of_metrics_that_no_run_has_are_left_out(first: float):
+    made = (prediction(1.1, time_to_first_token=first),)
+    header, cells, _ = score_rows(Report(made, group_scores(made), faults=()))
+    assert ("TTFT" in header) == math.isfinite(first)
+    assert cells[header.index("ITL")] == "10.0 / 10.0 / +10"
+    assert "-" not in cells

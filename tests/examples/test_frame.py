@@ -1,5 +1,8 @@
 """The frame of the experiments: verdicts by rule, paired draws, numbers as texts."""
 
+import importlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,7 +10,18 @@ from experiments.common.draws import build_case, evaluate_cases, spread
 from experiments.common.page import band, clause, joined, two
 from experiments.common.verdict import HALF, HOLDS, OPEN, WRONG, Part, judge
 
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = sorted(
+    ".".join(file.relative_to(ROOT).with_suffix("").parts)
+    for file in (ROOT / "experiments").rglob("*.py")
+)
 LENGTHS = {"prompt_length": 512, "output_length": 128}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_finds_what_it_imports(module: str):
+    """They are run by hand, and neither type-checked nor part of the package."""
+    assert importlib.import_module(module).__doc__
 
 
 @pytest.mark.parametrize(
