@@ -133,8 +133,10 @@ def _with_burst(design: Design, load: Load, *, share: Fraction) -> tuple[Cost, S
 
 
 def _longer_prompts(load: Load, design: Design, *, factor: Array) -> Load:
-    """The load with prompts longer by a factor, of which as much is cached."""
-    more = (factor - 1) * design.request.prompt_length
+    """The load with prompts longer by a factor, as much of them cached or shared."""
+    request = design.request
+    own = request.prompt_length * (1 - request.prefix_hit_fraction)
+    more = (factor - 1) * own
     context = load.context + more
     return load.replace(
         context=context,

@@ -8,11 +8,12 @@ import difflib
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
 
+from codesign.calibrate.prefix_cache import cache_tokens, cached_share
 from codesign.config.chips import load_chip, load_system
 from codesign.config.design import design_faults
 from codesign.config.models import load_model, model_from_row
@@ -22,10 +23,7 @@ from codesign.config.stacks import load_stack
 from codesign.config.technology import load_technology
 from codesign.core.checks import check_x64
 from codesign.core.errors import CodesignError, InputError, UnknownNameError
-from codesign.core.quantities import (
-    Bits,
-    Count,
-)
+from codesign.core.quantities import Bits, Count, Fraction, Tokens
 from codesign.hardware.chip import Chip, System
 from codesign.model.formats import BLOCK_SCALE_BITS
 from codesign.model.transformer import Transformer
@@ -101,10 +99,8 @@ def gather_runs(
         except CodesignError as error:
             faults.append(RowFault(line=row.line, message=str(error)))
             continue
-        recurrent = bool(design.model.recurrent.num_layers > 0)
-        pairs.append(
-            (design.replace(technology=None), window_load(row, recurrent=recurrent))
-        )
+        load = window_load(row, recurrent=_has_recurrence(design.model))
+        pairs.append((design.replace(technology=None), load))
         kept.append(row)
     if not kept:
         return None, tuple(faults)
@@ -112,32 +108,62 @@ def gather_runs(
         lambda *leaves: np.stack(leaves).astype(np.float64), *pairs
     )
     runs = Runs(tuple(kept), designs, loads, technology=catalogue.technology)
-    return runs, tuple(faults)
+    return _evicted(runs), tuple(faults)
 
 
-def window_load(row: MeasuredRow, *, recurrent: bool) -> Load:
+def window_load(
+    row: MeasuredRow, *, recurrent: bool, repeats_cached: Fraction = 1.0
+) -> Load:
     """Load of one attention replica in the measured window.
 
-    context = prompt + age;  p = prompt u + 16 (1 - u) tokens computed of each
-    prompt, the rest hits the prefix cache; prompts per step as measured.
+    new = prompt - shared;  context = new + age;  prompts per step as measured;
+    p = new m + 16 (1 - m) tokens computed of each prompt with m = 1 - (1 - u) c: of the
+    share 1 - u that came before, c (``repeats_cached``) hit the prefix cache
 
-    Assumes: a repeated prompt is in the cache except for its last block;
-    models with recurrent layers have no prefix cache (u = 1); replicas share
-    batch and prompts equally.
+    Assumes: what neighbouring prompts share is in the cache, held and read once, since
+    they run together; models with recurrent layers have no prefix cache, so that they
+    compute and hold all of every prompt; replicas share batch and prompts equally.
     """
-    unique = 1.0 if recurrent else row.unique_fraction
-    prompt = row.prompt_length
-    computed = prompt * unique + min(HIT_RECOMPUTED, prompt) * (1 - unique)
-    context = prompt + row.age
+    own = row.prompt_length - (0.0 if recurrent else row.shared_length)
+    missed = 1.0 - (0.0 if recurrent else (1 - row.unique_fraction) * repeats_cached)
+    computed = own * missed + min(HIT_RECOMPUTED, own) * (1 - missed)
+    context = own + row.age
     return Load(
         sequences=row.batch / row.data_parallel,
         context=context,
         context_variation=row.age / np.sqrt(3.0) / context,
         prefills_per_step=row.prefills_per_step / row.data_parallel,
         prompt_tokens=computed,
-        hit_tokens=prompt - computed,
+        hit_tokens=row.prompt_length - computed,
         duty=1.0,
     )
+
+
+def _evicted(runs: Runs) -> Runs:
+    """The runs with prompts computed again whose blocks have left the cache."""
+    recurrent = np.asarray(runs.designs.model.recurrent.num_layers) > 0
+    known = [
+        math.isfinite(r.distinct_prompts) and r.unique_fraction < 1 for r in runs.rows
+    ]
+    places = np.flatnonzero(np.array(known) & ~recurrent)
+    if not len(places):
+        return runs
+    kept = runs.take(places)
+    room = cache_tokens(kept.designs, kept.loads, technology=runs.technology)
+    again = [
+        window_load(
+            row, recurrent=False, repeats_cached=cached_share(row, room=float(tokens))
+        )
+        for row, tokens in zip(kept.rows, room, strict=True)
+    ]
+    changed = jax.tree.map(lambda *leaves: np.array(leaves, np.float64), *again)
+
+    def put(leaf: np.ndarray, new: np.ndarray) -> np.ndarray:
+        leaf = leaf.copy()
+        leaf[places] = new
+        return leaf
+
+    return replace(runs, loads=jax.tree.map(put, runs.loads, changed))
 
 
 def row_formats(row: MeasuredRow) -> dict[str, Bits]:
@@ -203,7 +229,7 @@ class _Catalogue:
                 output_length=row.output_length,
                 output_variation=row.output_variation,
                 rate=0.0,
-                prefix_hit_fraction=0.0,
+                prefix_hit_fraction=_shared(row, model) / row.prompt_length,
             ),
             stack=self.stack(stack_of(row)),
             technology=self.technology,
@@ -238,6 +264,15 @@ def _load_stack(name: str) -> Stack:
 
 def _load_system(name: str, num_chips: float) -> System:
     return jax.device_get(load_system(name, num_chips=num_chips))
+
+
+def _has_recurrence(model: Transformer) -> bool:
+    return bool(model.recurrent.num_layers > 0)
+
+
+def _shared(row: MeasuredRow, model: Transformer) -> Tokens:
+    """Tokens of a prompt that its cache of prefixes holds already."""
+    return 0.0 if _has_recurrence(model) else row.shared_length
 
 
 def _expert_ranks(row: MeasuredRow, model: Transformer) -> Count:

@@ -147,7 +147,19 @@ def report_text(report: Report) -> str:
     ]
     title = "MAPE / median / bias [%] of predicted against measured"
     faults = [f"not predicted, {fault_text(fault)}" for fault in report.faults]
-    return "\n".join([title, *(line.rstrip() for line in lines), *faults])
+    notes = _notes(report)
+    return "\n".join([title, *(line.rstrip() for line in lines), *notes, *faults])
+
+
+def _notes(report: Report) -> list[str]:
+    """What was taken for the runs in place of what their table says."""
+    rows = [p.row for p in report.predictions if p.row.published_prompts]
+    lengths = {row.task: row.prompt_length for row in rows}
+    listed = ", ".join(f"{task} {length:g}" for task, length in sorted(lengths.items()))
+    return [
+        f"{len(rows)} runs have inferred prompt lengths; the published ones of their "
+        f"tasks were taken, in tokens: {listed}"
+    ] * bool(rows)
 
 
 def reality_check_markdown(report: Report, *, source: str = "") -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from codesign.config.tasks import Prompts, published_prompts
 from codesign.core.errors import InputError
 from codesign.core.quantities import (
     Bits,
@@ -83,7 +84,11 @@ class MeasuredRow:
     tells 8-bit weights with a scale per block from those with one per tensor or
     channel, ``fixed_lengths`` a benchmark that stops at given lengths and takes the
     likeliest token. ``time_to_first_token`` is a mean over all requests, of which
-    ``burst_share`` came together when the run began.
+    ``burst_share`` came together when the run began. ``shared_length`` tokens of a
+    prompt begin the one before it too; ``distinct_prompts`` were sent in turn until all
+    had come, and then again.
+    ``published_prompts`` tells that these are the task's, where the table only infers
+    them.
     """
 
     line: int
@@ -118,6 +123,9 @@ class MeasuredRow:
     burst_share: Fraction = 0.0
     block_scaled: bool = False
     fixed_lengths: bool = False
+    shared_length: Tokens = 0.0
+    distinct_prompts: Count = math.inf
+    published_prompts: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,9 +145,10 @@ def read_rows(path: str | Path) -> RowFile:
     ``tp``, ``tpot_ms`` and ``ttft_ms``, with ``precision`` for the widths; tables of
     static batches ``accelerator``, ``num``, ``model`` and ``latency_s``. Left out or
     empty, the load is that of steady state: age = half the size-biased output
-    length, batch / output length prompts per step, none of them repeated;
-    parallelism is tensor parallelism over all chips. ``gpu`` may be a chip's YAML
-    file, by its path from the folder of the rows.
+    length, batch / output length prompts per step, none of them repeated or begun like
+    others (``shared_len``); parallelism is tensor parallelism over all chips. ``gpu``
+    may be a chip's YAML file, by its path from the folder of the rows. Prompts of a
+    public task whose length the table infers are the published ones (``tasks.py``).
 
     Raises:
         InputError: no such file, or columns are missing in all of it.
@@ -300,6 +309,19 @@ def _block_scaled(read: _Cells) -> bool:
     return any(read.text(name).startswith(BLOCK_SCALED) for name in ("model", "arch"))
 
 
+def _prompts(read: _Cells) -> tuple[Prompts, bool]:
+    """The prompts of a row, and whether they are the published ones of its task."""
+    length = read.positive("input_len")
+    given = Prompts(length=length, shared=read.number("shared_len", 0.0))
+    if given.shared >= given.length:
+        read.problems.append(
+            f"shared_len is {given.shared:g}, not below input_len {given.length:g}"
+        )
+    names = {"source": "source", "task": "task", "kind": "input_len_kind"}
+    known = published_prompts(**{key: read.text(name) for key, name in names.items()})
+    return (given, False) if known is None else (known, True)
+
+
 def _measured_row(line: int, cells: Mapping[str, str]) -> MeasuredRow:
     read = _Cells(cells)
     chips = read.positive("num_gpus")
@@ -309,6 +331,7 @@ def _measured_row(line: int, cells: Mapping[str, str]) -> MeasuredRow:
     batch = read.positive("batch")
     output = read.positive("output_len")
     biased = read.number("output_len_size_biased", output)
+    prompts, published = _prompts(read)
     row = MeasuredRow(
         line=line,
         source=read.text("source"),
@@ -327,7 +350,7 @@ def _measured_row(line: int, cells: Mapping[str, str]) -> MeasuredRow:
         activation_bits=read.bits("act_precision", 16.0),
         kv_bits=read.positive("kv_bits", 16.0),
         batch=batch,
-        prompt_length=read.positive("input_len"),
+        prompt_length=prompts.length,
         output_length=output,
         output_variation=math.sqrt(max(biased / output - 1.0, 0.0)) if output else 0.0,
         age=read.number("mean_age_tokens", STATIONARY_SHARE * biased),
@@ -344,6 +367,9 @@ def _measured_row(line: int, cells: Mapping[str, str]) -> MeasuredRow:
         burst_share=read.number("burst_share", 0.0),
         block_scaled=_block_scaled(read),
         fixed_lengths=bool(read.text("fixed_lengths")),
+        shared_length=prompts.shared,
+        distinct_prompts=read.positive("num_requests", math.inf),
+        published_prompts=published,
     )
     for name, share in (
         ("unique_share", row.unique_fraction),
