@@ -18,9 +18,8 @@ INTRODUCTION = """\
 `codesign validate --rows R.csv --models M.csv` holds the model against measured
 serving runs. Energy is that of the chips per output token, prefill included. The
 errors are not those of unseen runs: some constants of the stacks and of the chips'
-power were fitted to the same public runs (their `source` says which), and prompt
-lengths were inferred, not measured. Of each chip and model stands, in turn, the run
-of smallest, middle and largest batch. More in
+power were fitted to the same public runs (their `source` says which). Of each chip
+and model stands, in turn, the run of smallest, middle and largest batch. More in
 [docs/theory/validation.md](docs/theory/validation.md).
 """
 

@@ -24,6 +24,7 @@ KERNELS = (
 )
 """Kind, format, median error asked for and aimed at, in percent."""
 LLAMA = "meta-llama/Llama-3.1-70B"
+UNASKED = ("", "")
 
 
 @dataclass(frozen=True)
@@ -64,16 +65,17 @@ def _row(
 
 def _energy(found: Evidence) -> list[list[str]]:
     rows = [
-        ("J/token, dense, H100", ("9 %", "6 %"), "H100", DENSE),
-        ("J/token, dense, B200", ("10 %", "7 %"), "B200", DENSE),
-        ("J/token, 16-bit MoE, H100", ("15 %", "11 %"), "H100", WIDE_EXPERTS),
-        ("J/token, 16-bit MoE, B200", ("18 %", "12 %"), "B200", WIDE_EXPERTS),
-        ("J/token, low precision, H100", ("20 %", "13 %"), "H100", NARROW),
-        ("J/token, low precision, B200", ("20 %", "13 %"), "B200", NARROW),
+        ("J/token, dense, H100", ("9 %", "6 %"), ("H100",), DENSE),
+        ("J/token, dense, B200", ("10 %", "7 %"), ("B200",), DENSE),
+        ("J/token, 16-bit MoE, H100", ("15 %", "11 %"), ("H100",), WIDE_EXPERTS),
+        ("J/token, 16-bit MoE, B200", ("18 %", "12 %"), ("B200",), WIDE_EXPERTS),
+        ("J/token, low precision", ("20 %", "13 %"), ("H100", "B200"), NARROW),
+        ("of these on H100", UNASKED, ("H100",), NARROW),
+        ("of these on B200", UNASKED, ("B200",), NARROW),
     ]
     return [
-        _row(name, asked, members=_members(found, chip, kind=kind), metric=JOULES)
-        for name, asked, chip, kind in rows
+        _row(name, asked, members=_members(found, *chips, kind=kind), metric=JOULES)
+        for name, asked, chips, kind in rows
     ]
 
 
@@ -93,8 +95,8 @@ def _times(found: Evidence) -> list[list[str]]:
     ]
 
 
-def _members(found: Evidence, chip: str, *, kind: str) -> list[Prediction]:
-    return [p for p in found.energy[chip].unseen if _of(kind)(p)]
+def _members(found: Evidence, *chips: str, kind: str) -> list[Prediction]:
+    return [p for chip in chips for p in found.energy[chip].unseen if _of(kind)(p)]
 
 
 def _constants(found: Evidence) -> list[list[str]]:
