@@ -148,7 +148,7 @@ def _evicted(runs: Runs) -> Runs:
     places = np.flatnonzero(np.array(known) & ~recurrent)
     if not len(places):
         return runs
-    kept = runs.take(places)
+    kept = runs.take(places.tolist())
     room = cache_tokens(kept.designs, kept.loads, technology=runs.technology)
     again = [
         window_load(
