@@ -17,20 +17,18 @@ HEADER = (
     "input_len_kind,shared_len,output_len,mean_age_tokens,prefills_per_step,"
     "unique_share,num_requests"
 )
-GPUS = {"llama-3-8b": 1, "llama-3-70b": 4}
 
 
 def line(
     *,
     source: str = "own",
-    model: str = "llama-3-8b",
     task: str = "chat",
     prompt: str = "500,measured,",
     unique: str = "0.25",
     distinct: str = "",
 ) -> str:
     return (
-        f"{source},{model},{task},H100,{GPUS[model]},16,bf16,16,64,{prompt},200,100,0.3,"
+        f"{source},llama-3-8b,{task},H100,1,16,bf16,16,64,{prompt},200,100,0.3,"
         f"{unique},{distinct}"
     )
 
