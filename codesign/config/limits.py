@@ -33,6 +33,18 @@ ABBREVIATIONS = {
     "lifetime": "lifetime_energy",
 }
 
+MORE_IS_BETTER = {
+    "throughput": "energy_per_token_server or usd_per_token",
+    "accuracy": "quality.loss",
+    "quality.mmlu": "quality.loss",
+    "max_batch": "usd_per_token",
+    "memory.max_batch": "usd_per_token",
+    "tokens_per_step": "time_per_output_token",
+}
+"""Metrics that nobody wants less of, and one to minimise in their place."""
+LESS_LOSS = ("quality.gap", "quality.gap_nats", "quality.loss")
+"""Quality of which less is better; a front may trade it although it can be negative."""
+
 _LIMIT = re.compile(r"(\S+)\s*(<=|>=)\s*(\S.*)")
 _QUANTILE = re.compile(r".*\S at \S+")
 _LIMIT_FORMS = (
@@ -72,7 +84,10 @@ def read_objective(name: str, *, problems: Problems) -> str:
     if not name:
         return name
     known = _metric_unit(name, place="minimize", problems=problems)
-    if known and _signed(name):
+    if name in MORE_IS_BETTER:
+        message = f"more of {name} is better; minimise {MORE_IS_BETTER[name]}, or ask "
+        problems.add("minimize", message + f"for {name} >= value under subject_to.")
+    elif known and _signed(name):
         message = f"{name} can be negative or zero; put it under subject_to."
         problems.add("minimize", message)
     return name
@@ -88,6 +103,16 @@ def read_metric(name: str) -> str:
     found = read_objective(name, problems=problems)
     problems.raise_if_any()
     return found
+
+
+def read_traded(name: str) -> str:
+    """The metric of a name that a front may trade: one to minimise, or quality.
+
+    Raises:
+        InputError: there is none of that name, more of it is better, or it may be
+            negative and is not quality.
+    """
+    return name if name in LESS_LOSS else read_metric(name)
 
 
 def read_limit(text: str, *, place: str, problems: Problems) -> Limit | None:

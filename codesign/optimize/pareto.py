@@ -3,13 +3,18 @@
 Study and two or three metrics -> the designs on their Pareto front.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codesign.config.limits import Limit, metric_units, read_metric
+from codesign.config.limits import (
+    LESS_LOSS,
+    Limit,
+    metric_units,
+    read_metric,
+    read_traded,
+)
 from codesign.config.study import Study
 from codesign.core.errors import InputError
 from codesign.core.show import html_table, quantity_text, text_table
@@ -35,6 +40,7 @@ PENALTIES = (3.0, 300.0)
 STRICT = 1e9  # penalty under which nothing may be broken
 RANKS = (0, 1, 2, 3, 5, 8, 13, 21)  # levels that hand designs to a lane, by distance
 BEYOND = 1e-6  # of a level, so that its own end is inside
+FAR = 100.0  # above any quality, whose limits are differences
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,8 @@ class Front:
     """Designs on a front: every metric smaller or equal is better.
 
     ``values`` has one row per design and one column per metric, in SI;
-    ``hypervolume`` is that of ln(values) within the worst of both ends.
+    ``hypervolume`` is that of ln(values), of quality itself, within the worst of
+    both ends.
     ``tuned`` is the tuned baseline, which is not on the front as a rule.
     """
 
@@ -87,23 +94,25 @@ def pareto(
     Both ends of every trade are searched first; between them ``y`` is minimised
     at levels of the others, all levels in the same batch, and neighbours hand
     their designs on (epsilon constraints). ``y`` is the study's objective if not
-    given; all limits of the study hold.
+    given; all limits of the study hold. ``x`` and ``z`` may be quality, such as
+    ``quality.gap``.
 
     Assumes: smaller is better in each metric.
     Source: Haimes, Lasdon, Wismer, "On a bicriterion formulation", IEEE Trans.
     Syst. Man Cybern. 1(3), 1971.
 
     Raises:
-        InputError: a metric is unknown, stands twice, or counts per token where
-            the vocabulary is free.
+        InputError: a metric is unknown, stands twice, is better when larger, or counts
+            per token where the vocabulary is free.
     """
-    metrics = _metrics(study, [y or study.minimize, x, *([z] if z else [])])
+    first = read_metric(y or study.minimize)
+    traded = [read_traded(name) for name in (x, z) if name]
+    metrics = _checked(study, (first, *traded))
     tracer = _Tracer(study, metrics, progress=progress)
     return tracer.front(points)
 
 
-def _metrics(study: Study, names: Sequence[str]) -> tuple[str, ...]:
-    found = tuple(read_metric(name) for name in names)
+def _checked(study: Study, found: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(found)) < len(found):
         raise InputError(f"{', '.join(found)}: name different metrics.")
     for name in found:
@@ -117,7 +126,10 @@ def _metrics(study: Study, names: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class _Archive:
-    """Legal designs with the logarithm of their metrics and what limits they break."""
+    """Legal designs, their metrics and what limits they break.
+
+    Metrics are logarithms, quality is as it is.
+    """
 
     values: Floats
     metrics: Floats
@@ -155,11 +167,14 @@ class _Tracer:
     def __init__(
         self, study: Study, metrics: tuple[str, ...], *, progress: Progress
     ) -> None:
+        quality = np.isin(metrics, LESS_LOSS)
+        loosest = np.where(quality, FAR, UNBOUNDED)[1:]
         levels = [
-            Limit(name, "<=", f"{name} <= level", value=UNBOUNDED)
-            for name in metrics[1:]
+            Limit(name, "<=", f"{name} <= level", value=float(bound))
+            for name, bound in zip(metrics[1:], loosest, strict=True)
         ]
-        self.metrics = metrics
+        self.metrics, self.is_ratio = metrics, ~quality
+        self.loosest = np.where(quality[1:], loosest, np.log(loosest))
         self.traded = len(study.limits) + np.arange(len(levels))
         asked = replace(study, minimize=metrics[0], limits=(*study.limits, *levels))
         self.study, self.progress = study, progress
@@ -208,7 +223,7 @@ class _Tracer:
 
     def _archive(self, values: Floats) -> _Archive:
         objective, constraints = self.climber.engine.constraints(values, self.theta)
-        traded = constraints[:, self.traded] + np.log(UNBOUNDED)
+        traded = constraints[:, self.traded] + self.loosest
         others = np.delete(constraints, self.traded, axis=1)
         broken = np.maximum(others - FEASIBLE, 0.0).sum(axis=1)
         return _Archive(
@@ -294,7 +309,7 @@ class _Tracer:
     def _goal(self, levels: Floats) -> Goal:
         goal = self.climber.engine.goal(self.theta, len(levels))
         bounds = goal.bounds.copy()
-        bounds[:, self.traded] = np.exp(levels)
+        bounds[:, self.traded] = np.where(self.is_ratio[1:], np.exp(levels), levels)
         return goal._replace(bounds=bounds)
 
     def _polish(self, archive: _Archive, levels: Floats) -> _Archive:
@@ -332,7 +347,7 @@ class _Tracer:
             study=self.study,
             metrics=self.metrics,
             rungs=rungs,
-            values=np.exp(best.metrics),
+            values=np.where(self.is_ratio, np.exp(best.metrics), best.metrics),
             tuned=self.tuned,
             hypervolume=hypervolume(best.metrics, np.max(ends.metrics, axis=0)),
         )

@@ -82,10 +82,11 @@ def plot_front(front: Front) -> go.Figure:
         name="tuned baseline",
         hovertemplate="tuned baseline<br>%{x:.3g}, %{y:.3g}<extra></extra>",
     )
+    positive = min(np.min(scaled[:, 1], initial=np.inf), tuned[1]) > 0
     return base_figure(
         figure,
         height=460,
-        xaxis={"title": {"text": titles[1]}, "type": "log"},
+        xaxis={"title": {"text": titles[1]}, "type": "log" if positive else "linear"},
         yaxis={"title": {"text": titles[0]}, "type": "log"},
     )
 

@@ -12,6 +12,7 @@ from codesign.optimize.front import non_dominated
 from codesign.optimize.ladder import optimize
 from codesign.optimize.pareto import Front, pareto
 from codesign.optimize.result import Result
+from codesign.report.front import plot_front, write_front
 from tests.optimize.studies import limit, load_small, quick_search
 
 pytestmark = pytest.mark.slow
@@ -89,3 +90,53 @@ def test_where_the_vocabulary_is_free_tokens_are_no_measure(tmp_path: Path):
 def test_an_unknown_metric_is_named_with_the_nearest(study: Study):
     with pytest.raises(InputError, match="time_per_output_token"):
         pareto(study, x="time_per_output_tokn")
+
+
+GAP = "quality.gap"
+
+
+@pytest.fixture(scope="module")
+def against_quality(tmp_path_factory: pytest.TempPathFactory) -> Front:
+    folder = tmp_path_factory.mktemp("quality")
+    study = load_small(folder, limit(GAP, "0.05"))
+    with quick_search():
+        return pareto(study, x=GAP, points=6)
+
+
+def test_quality_is_traded_as_a_difference(against_quality: Front):
+    front = against_quality
+    gaps = front.values[:, 1]
+    assert len(front.rungs) >= 4
+    assert (np.diff(gaps) > 0).all()
+    assert (np.diff(front.values[:, 0]) < 0).all()
+    assert gaps.min() < 0.0 < gaps.max() <= 0.05 + LEGAL
+    for rung, gap in zip(front.rungs, gaps, strict=True):
+        assert float(rung.quality.gap) == pytest.approx(gap, abs=1e-9)
+
+
+def test_a_better_model_takes_more_joules(against_quality: Front):
+    better, worse = against_quality.values[0], against_quality.values[-1]
+    assert better[0] > 1.1 * worse[0]
+    assert (
+        0
+        < against_quality.hypervolume
+        < np.log(better[0] / worse[0]) * (worse[1] - better[1])
+    )
+
+
+def test_a_front_with_quality_has_a_page(against_quality: Front, tmp_path: Path):
+    write_front(against_quality, tmp_path / "front.html", command="codesign pareto")
+    assert "quality" in (tmp_path / "front.html").read_text(encoding="utf-8")
+    axis = plot_front(against_quality).layout.xaxis
+    assert axis.type == "linear"
+
+
+@pytest.mark.parametrize("name", ["throughput", "quality.mmlu", "accuracy"])
+def test_metrics_that_should_grow_are_not_minimised(study: Study, name: str):
+    with pytest.raises(InputError, match=f"more of {name} is better; minimise"):
+        pareto(study, x=name)
+
+
+def test_signed_metrics_are_no_objective(study: Study):
+    with pytest.raises(InputError, match="negative or zero"):
+        pareto(study, x=X, y=GAP)
