@@ -32,10 +32,12 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def score_table(found: Sequence[Calibration]) -> str:
-    """One row per chip and kind of model."""
-    header = ["chip", "models", "runs", "of", *(HEADINGS[name] for name in SHOWN)]
+    """One row per stack, chip and kind of model."""
+    shown = (HEADINGS[name] for name in SHOWN)
+    header = ["stack", "chip", "models", "runs", "of", *shown]
     rows = [
         [
+            f"`{calibration.stack}`",
             group.chip,
             group.kind,
             str(group.rows),

@@ -45,7 +45,7 @@ from codesign.calibrate.deltas import deltas
 from codesign.calibrate.groups import ALL
 from codesign.calibrate.kernel_report import validate_kernels
 from codesign.calibrate.score import Score
-from codesign.calibrate.validate import MILLISECONDS, validate
+from codesign.calibrate.validate import MILLISECONDS
 from codesign.core.checks import enable_x64
 from codesign.core.quantities import Unit
 from codesign.report.texts import quantity
@@ -53,9 +53,10 @@ from codesign.report.texts import quantity
 BEGIN, END = "<!-- scorecard:begin -->", "<!-- scorecard:end -->"
 ROOT = Path(__file__).resolve().parents[1]
 ENERGY = (
-    ("H100", "mlenergy-v3", "serving"),
-    ("B200", "mlenergy-v3", "serving"),
-    ("A100-SXM4-40GB", "mlenergy-v2", "power"),
+    ("H100", "H100", "mlenergy-v3", "serving"),
+    ("B200", "B200", "mlenergy-v3", "serving"),
+    ("A100, vLLM 0.5", "A100-SXM4-40GB", "mlenergy-v2", "power"),
+    ("H100, vLLM 0.5", "H100", "mlenergy-v2", "power"),
 )
 TUNED = ("H100,H200", "B200")
 FULL_TIME = ENERGY[:2]  # of these the times are a law of the chip too
@@ -67,7 +68,7 @@ INTRODUCTION = """\
 Errors on measured serving runs of **models that the fit has not seen** (one model
 left out at a time; MAPE / median in percent; runs that the source flags as irregular
 are not used). Energy is that of the chips per output token, prefill included. A
-repeated measurement differs by 3 % (H100) to 5-10 % (B200). On A100 only power was
+repeated measurement differs by 3 % (H100) to 5-10 % (B200). Of vLLM 0.5 only power was
 fitted."""
 PAGE = ROOT / "docs" / "score_page.txt"
 
@@ -91,13 +92,13 @@ def write(data: Path, *, keep: Path | None) -> None:
 
     known = Parts(keep)
     found = {
-        chip: known.part(
-            f"calibration-{chip}",
+        name: known.part(
+            f"calibration-{name}",
             lambda chip=chip, source=source, constants=constants: calibrate(
                 rows, models, chip=chip, source=source, constants=constants
             ),
         )
-        for chip, source, constants in ENERGY
+        for name, chip, source, constants in ENERGY
     }
     engines = [
         known.part(
@@ -118,13 +119,15 @@ def write(data: Path, *, keep: Path | None) -> None:
             constants="first_token",
         ),
     )
-    pairs = known.part("pairs", lambda: deltas(validate(rows, models).predictions))
     tables = [data / f"{name}.csv" for name in KERNEL_TABLES]
     kernels = known.part("kernels", lambda: validate_kernels(tables).fits)
     unseen = known.part("unseen", lambda: unseen_chip_groups(rows, models))
     others, unmatched = known.part("vendors", lambda: cross_vendor_rows(vendors))
     wall = known.part("wall", lambda: wall_rows(mlperf))
-    newer = deltas([p for calibration in engines for p in calibration.unseen])
+    pairs, newer = (
+        deltas([p for calibration in group for p in calibration.unseen])
+        for group in (found.values(), engines)
+    )
     (whole,) = (g for g in unseen[PRIOR_MATURITY] if g.kind == ALL)
     evidence = Evidence(
         energy=found,
@@ -140,7 +143,7 @@ def write(data: Path, *, keep: Path | None) -> None:
         introduction=INTRODUCTION,
         table=table,
         targets=target_table(evidence),
-        batches=batch_table([found[chip] for chip, *_ in FULL_TIME]),
+        batches=batch_table([found[name] for name, *_ in FULL_TIME]),
         our_times=_both(found, ITL),
         our_joules=_both(found, JOULES),
         our_tuned=_of_all(engines),

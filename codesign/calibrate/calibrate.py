@@ -63,6 +63,7 @@ class Calibration:
     scores, ``in_sample`` those of the fit to all runs, ``before`` those of the
     shipped constants; ``errors`` the 80 % intervals of ln(measured / predicted)
     and ``covered`` the share of runs that intervals from other models hold.
+    ``covariance`` is that of ln(constants), from the curvature of the loss.
     """
 
     chip: str
@@ -77,6 +78,7 @@ class Calibration:
     covered: dict[str, float]
     unseen: tuple[Prediction, ...]
     faults: tuple[RowFault, ...]
+    covariance: tuple[tuple[float, ...], ...]
 
 
 def calibrate(
@@ -134,6 +136,7 @@ def calibrate(
         covered=coverage(folds.unseen),
         unseen=folds.unseen,
         faults=(*given.faults, *faults),
+        covariance=tuple(tuple(map(float, row)) for row in folds.fit.covariance),
     )
 
 
@@ -181,6 +184,7 @@ def stack_document(found: Calibration, *, name: str, command: str) -> dict[str, 
                 for c in found.constants
                 if c.label.removeprefix(STACK) not in values
             },
+            "covariance": _covariance(found),
             "errors": {
                 metric: {"low": round(i.low, 4), "high": round(i.high, 4)}
                 for metric, i in _all_intervals(found, document).items()
@@ -189,9 +193,27 @@ def stack_document(found: Calibration, *, name: str, command: str) -> dict[str, 
     }
 
 
+def _covariance(found: Calibration) -> dict[str, list[float]]:
+    """Of ln(constants): covariances with those before, and the own variance."""
+    return {
+        constant.label: [float(f"{value:.3g}") for value in row[: place + 1]]
+        for place, (constant, row) in enumerate(
+            zip(found.constants, found.covariance, strict=True)
+        )
+    }
+
+
 def calibration_dict(found: Calibration) -> dict[str, Any]:
     """Everything but the single predictions, as plain data."""
-    names = ("chip", "stack", "runs", "models", "correlations", "covered")
+    names = (
+        "chip",
+        "stack",
+        "runs",
+        "models",
+        "correlations",
+        "covariance",
+        "covered",
+    )
     return {name: getattr(found, name) for name in names} | {
         "constants": [asdict(c) for c in found.constants],
         "groups": [asdict(g) for g in found.groups],

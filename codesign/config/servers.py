@@ -37,8 +37,9 @@ def engine_of(row: MeasuredRow) -> str:
 def stack_of(row: MeasuredRow) -> str:
     """Name of the stack of a run.
 
-    In turn: the stack that serves the engine in this version on the chip, the one
-    named after the release (``vllm-0.5-...`` for ``vllm 0.5.4``), the chip's own. A
+    In turn: the stack that serves the engine in this version on the chip, one named
+    after the release (``vllm-0.5-...`` for ``vllm 0.5.4``), that of the chip before
+    another's, the chip's own. A
     version that is no number (a nightly build) is newer than all; without a version
     only a table of fixed lengths, which holds tuned runs, asks for the first.
     """
@@ -54,7 +55,10 @@ def stack_of(row: MeasuredRow) -> str:
                 return server.stack
     release = f"{engine}-{'.'.join(version.split('.')[:2])}-"
     same = [stack for stack in list_presets("stacks") if stack.startswith(release)]
-    return chip.stack if not version or chip.stack in same or not same else same[0]
+    if not version or chip.stack in same or not same:
+        return chip.stack
+    own = [s for s in same if chip.name.startswith(s.removeprefix(release))]
+    return (own or same)[0]
 
 
 def _version(text: str) -> Version:

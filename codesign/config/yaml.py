@@ -160,11 +160,19 @@ def _item(node: Any, key: Any, *, path: str, lines: dict[str, int]) -> Any:
     return _plain(node[key], path=below, lines=lines)
 
 
+def _represent_list(representer: Any, values: list[Any]) -> Any:
+    """Numbers on one line, other things one per line."""
+    flow = bool(values) and all(isinstance(value, float) for value in values)
+    tag = "tag:yaml.org,2002:seq"
+    return representer.represent_sequence(tag, values, flow_style=flow)
+
+
 def yaml_text(data: Mapping[str, Any]) -> str:
-    """Plain data as YAML text, block style, keys in their order."""
+    """Plain data as YAML text, block style, keys in their order, numbers in lines."""
     writer = YAML()
     writer.default_flow_style = False
     writer.width = 4096
+    writer.representer.add_representer(list, _represent_list)
     stream = StringIO()
     writer.dump(dict(data), stream)
     return stream.getvalue()
