@@ -207,8 +207,7 @@ class Result:
 
     def _binding(self) -> str:
         """Limits that bind, with their shadow prices."""
-        binding = self.evidence.binding if self.evidence else ()
-        prices = [f"{each.name} ({each.price:.2g})" for each in binding]
+        prices = [f"{each.name} ({each.price:.2g})" for each in self.binding]
         return f"Binding, with shadow prices: {', '.join(prices) or 'none'}."
 
     @property
@@ -240,6 +239,39 @@ class Result:
     def feasible(self) -> bool:
         """Whether the design found keeps every limit."""
         return self.best.feasible
+
+    @property
+    def agreement(self) -> float:
+        """Share of fully relaxed starts within 0.1 % of their best."""
+        return self.best.agreement
+
+    @property
+    def kkt(self) -> float:
+        """Largest violation of the conditions of optimality; NaN without evidence."""
+        return self.evidence.kkt if self.evidence else np.nan
+
+    @property
+    def binding(self) -> tuple[Binding, ...]:
+        """Limits that hold the optimum, the highest shadow price first."""
+        return self.evidence.binding if self.evidence else ()
+
+    @property
+    def at_bound(self) -> tuple[str, ...]:
+        """Variables at an end of their range."""
+        return self.evidence.at_bound if self.evidence else ()
+
+    @property
+    def elasticities(self) -> dict[str, float]:
+        """d ln objective / d ln parameter with the limits held."""
+        return self.evidence.elasticities if self.evidence else {}
+
+    @property
+    def shadow_prices(self) -> dict[str, float]:
+        """Relative fall of the objective per relative widening of each limit.
+
+        Per unit of it, such as J/token per ms: ``codesign.optimize.prices``.
+        """
+        return {each.name: each.price for each in self.binding}
 
     @property
     def num_lost(self) -> int:

@@ -6,8 +6,11 @@
 import math
 
 from codesign.config.limits import Limit
+from codesign.config.units import format_quantity
 from codesign.core.paths import get_path
+from codesign.core.quantities import Unit
 from codesign.cost.limits import UNUSED, Limits
+from codesign.optimize.prices import limit_value, prices_per_unit
 from codesign.optimize.result import Binding, Result, Rung
 from codesign.report.confidence import quality_quantile
 from codesign.report.tables import (
@@ -18,29 +21,62 @@ from codesign.report.tables import (
     metric_value,
     shown_rungs,
 )
-from codesign.report.texts import SMALLEST_SHARE, number, percent, quantity
+from codesign.report.texts import (
+    SMALLEST_SHARE,
+    common_unit,
+    number,
+    percent,
+    quantity,
+    unit_text,
+)
+
+HUNDREDTH = 0.01  # of a limit without unit, such as that on quality
 
 
 def binding_table(result: Result) -> Table:
     """Limits that hold the optimum, with what loosening each would bring."""
-    evidence = result.evidence
+    per_unit = _per_unit(result)
     rows = [
         (
             limit_title(binding.name),
             _used(binding),
             number(binding.price),
             _price_words(binding.name, binding.price),
+            per_unit.get(binding.name, number(math.nan)),
         )
-        for binding in (evidence.binding if evidence else ())
+        for binding in result.binding
     ]
     return Table(
         title="Limits that bind",
-        columns=("limit", "used", "shadow price", "meaning"),
+        columns=("limit", "used", "shadow price", "meaning", "per unit"),
         rows=tuple(rows),
         note="Shadow price: relative fall of the objective per relative widening of "
         "the limit, everything else adapted. A limit that is full at price 0 costs "
         "nothing.",
     )
+
+
+def _per_unit(result: Result) -> dict[str, str]:
+    """What one unit more of each limit does to the objective, in words."""
+    objective = metric_unit(result.study.minimize)
+    limits = {limit.text: limit for limit in result.study.limits}
+    found: dict[str, str] = {}
+    for text, price in prices_per_unit(result).items():
+        limit = limits[text]
+        size, name = _one(limit_value(result, limit), metric_unit(limit.metric))
+        found[text] = f"{quantity(price * size, objective)} per {name}"
+    return found
+
+
+def _one(value: float, unit: Unit) -> tuple[float, str]:
+    """One of the unit that a value is printed in: its size in SI, and its name.
+
+    Without a unit, a hundredth.
+    """
+    _, space, name = format_quantity(value, unit).partition(" ")
+    if not space:
+        return HUNDREDTH, f"{HUNDREDTH:g}"
+    return common_unit([value], unit)[1], unit_text(name)
 
 
 def _used(binding: Binding) -> str:
