@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from codesign.calibrate.groups import Group, group_scores, metric_error
 from codesign.calibrate.predict import Prediction, predict_rows
@@ -23,6 +24,7 @@ from codesign.config.catalogue import read_preset
 from codesign.config.design import build_design
 from codesign.config.rows import read_model_rows, read_rows
 from codesign.config.yaml import yaml_text
+from codesign.core.quantities import Seconds
 from codesign.cost.evaluate import evaluate
 from codesign.cost.record import Cost
 from codesign.serving.design import Design
@@ -44,20 +46,30 @@ METRICS = ("step_time", "power_at_step", "energy_per_token")
 
 @dataclass(frozen=True)
 class Workload:
-    """Model and prompt length behind an MLPerf name, and answers where not given."""
+    """Model and prompt length behind an MLPerf name, and answers where not given.
+
+    In the Server scenario 99 % of the first tokens come within ``first``, and 99 % of
+    the answers take ``each`` per token.
+    """
 
     model: str
     prompt_length: int
     output_length: float
+    first: Seconds
+    each: Seconds
 
 
 WORKLOADS = {
-    "llama2-70b": Workload("llama-2-70b", 300, 290.0),
-    "mixtral-8x7b": Workload("mixtral-8x7b", 300, 146.0),
-    "llama3.1-8b": Workload("llama-3-8b", 780, 128.0),
+    "llama2-70b": Workload("llama-2-70b", 300, 290.0, first=2.0, each=0.2),
+    "mixtral-8x7b": Workload("mixtral-8x7b", 300, 146.0, first=2.0, each=0.2),
+    "llama3.1-8b": Workload("llama-3-8b", 780, 128.0, first=2.0, each=0.1),
 }
 """Prompt lengths are assumed: OpenOrca and mixed tasks 300, CNN/DailyMail 780 tokens,
-whose answers of at most 128 tokens are taken whole."""
+whose answers of at most 128 tokens are taken whole. Limits of Server: MLPerf Inference
+rules, mlcommons/inference_policies."""
+SERVED = {"H100-SXM": ("h100-sxm", 8.0), "H200-SXM": ("h200-sxm", 8.0)}
+SERVED |= {"B200-SXM": ("b200-sxm", 4.5)}
+LOADS = np.linspace(0.5, 1.0, 26)  # of the Offline rate, which Server is tried at
 ACCELERATORS = {"H200-SXM": ("h200-sxm", 8.0), "B200-SXM": ("b200-sxm", 4.5)}
 """Chip, and weight bits that the submitter's engine runs, by part of the name."""
 BATCHES = (256, 512, 1024, 2048, 4096, 8192)
@@ -134,20 +146,84 @@ def _wall_cells(row: Mapping[str, str]) -> list[str]:
     return [*cells, f"{100 * (slowed / measured['joules'] - 1):+.0f} %"]
 
 
+def server_rows(path: str | Path) -> list[list[str]]:
+    """Throughput of Server over Offline, by chip and workload, header first."""
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    header = ["chip", "workload", "pairs", "measured", "predicted", "error"]
+    table: list[list[str]] = []
+    for part, (chip, bits) in SERVED.items():
+        for name, work in WORKLOADS.items():
+            mine = [
+                row
+                for row in rows
+                if part in row["accelerator"] and row["model"].startswith(name)
+            ]
+            measured = _server_ratios(mine)
+            if not measured:
+                continue
+            low, middle, high = np.quantile(measured, (0.25, 0.5, 0.75))
+            predicted = _server_share(chip, work, bits=bits)
+            error = abs(math.log(predicted / middle))
+            table.append(
+                [chip, name, str(len(measured)), f"{middle:.2f} ({low:.2f}–{high:.2f})"]
+            )
+            table[-1] += [f"{predicted:.2f}", f"{100 * error:.1f} %"]
+    return [header, *table]
+
+
+def _server_ratios(rows: Sequence[Mapping[str, str]]) -> list[float]:
+    """Best Server over best Offline of each submitted system."""
+    best: defaultdict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
+    for row in rows:
+        key = (row["id"], row["model"], row["total_accelerators"])
+        rate = float(row["tokens_per_s"] or 0.0)
+        if rate:
+            before = best[key].get(row["scenario"], 0.0)
+            best[key][row["scenario"]] = max(rate, before)
+    both = [x for x in best.values() if {"Server", "Offline"} <= x.keys()]
+    return [x["Server"] / x["Offline"] for x in both]
+
+
+def _server_share(chip: str, work: Workload, *, bits: float) -> float:
+    """Highest open-loop load, as a share of the Offline rate, that keeps the limits.
+
+    Assumes: means in place of the 99 % of MLPerf; the deployment that Offline takes.
+    """
+    tensor, cost = _best(chip, work, bits=bits, output=work.output_length)
+    offline = float(cost.throughput)
+    design = _design(
+        chip, work, bits=bits, tensor=tensor, batch=1, output=work.output_length
+    )
+    kept = [0.0]
+    for load in LOADS:
+        rate = jnp.array(load * offline / work.output_length)
+        found = _evaluated(design.replace(request=design.request.replace(rate=rate)))
+        in_time = float(found.time_to_first_token) <= work.first
+        if in_time and float(found.time_per_output_token) <= work.each:
+            kept.append(float(load))
+    return max(kept)
+
+
 def _fastest(row: Mapping[str, str], work: Workload, *, part: str) -> Cost:
     """The deployment of highest throughput that fits: what Offline looks for."""
     chip, bits = ACCELERATORS[part]
     output = float(row["mean_output_tokens"] or work.output_length)
+    return _best(chip, work, bits=bits, output=output)[1]
+
+
+def _best(chip: str, work: Workload, *, bits: float, output: float) -> tuple[int, Cost]:
+    """Tensor parallelism and cost of the deployment of highest throughput that fits."""
     costs = [
-        _evaluated(design)
+        (tensor, _evaluated(design))
         for tensor in TENSOR
         for batch in BATCHES
         for design in [
             _design(chip, work, bits=bits, tensor=tensor, batch=batch, output=output)
         ]
     ]
-    fitting = [c for c in costs if float(c.utilization) <= 1]
-    return max(fitting, key=lambda cost: float(cost.throughput))
+    fitting = [(t, c) for t, c in costs if float(c.utilization) <= 1]
+    return max(fitting, key=lambda pair: float(pair[1].throughput))
 
 
 def _design(

@@ -19,6 +19,7 @@ from typing import TypeVar
 
 from other_machines import (
     cross_vendor_rows,
+    server_rows,
     unseen_chip_groups,
     unseen_chip_rows,
     wall_rows,
@@ -124,6 +125,7 @@ def write(data: Path, *, keep: Path | None) -> None:
     unseen = known.part("unseen", lambda: unseen_chip_groups(rows, models))
     others, unmatched = known.part("vendors", lambda: cross_vendor_rows(vendors))
     wall = known.part("wall", lambda: wall_rows(mlperf))
+    served = known.part("served", lambda: server_rows(mlperf))
     pairs, newer = (
         deltas([p for calibration in group for p in calibration.unseen])
         for group in (found.values(), engines)
@@ -159,6 +161,7 @@ def write(data: Path, *, keep: Path | None) -> None:
         cross_vendor=_table(others),
         unmatched=unmatched,
         wall=_table(wall),
+        served=_table(served),
         constants="\n\n".join(constant_tables(calibrations)),
     )
     (ROOT / "docs" / "scorecard.md").write_text(page, encoding="utf-8")

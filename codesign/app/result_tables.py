@@ -10,6 +10,7 @@ from codesign.config.records import unsure
 from codesign.optimize.result import Binding, Result
 from codesign.report.breakdown import levers
 from codesign.report.confidence import confidence_table
+from codesign.report.natural import COLUMN, ratio_error
 from codesign.report.sources import constants, study_chip
 from codesign.report.support import result_support
 from codesign.report.tables import (
@@ -77,12 +78,17 @@ def _room(limit: Binding) -> str:
 def levers_table(result: Result) -> Table:
     """Parameters with the largest elasticities, limits held."""
     rows = [
-        (lever.path, lever.group, _signed(math.expm1(lever.elasticity * ONE_PERCENT)))
+        (
+            lever.path,
+            lever.group,
+            _signed(math.expm1(lever.elasticity * ONE_PERCENT)),
+            ratio_error(lever.path),
+        )
         for lever in levers(result, count=SHOWN_LEVERS)
     ]
     return Table(
         title="Strongest levers",
-        columns=("parameter", "kind", "objective per 1 % more"),
+        columns=("parameter", "kind", "objective per 1 % more", COLUMN),
         rows=tuple(rows),
     )
 

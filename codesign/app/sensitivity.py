@@ -56,6 +56,7 @@ def sensitivity(
         return
     from codesign.app.output import console, print_json, show_table, versions
     from codesign.optimize.sensitivity import elasticities
+    from codesign.report.natural import COLUMN, NOTE, ratio_error
     from codesign.report.tables import Table
     from codesign.report.texts import number
 
@@ -67,9 +68,9 @@ def sensitivity(
     order = sorted(found, key=lambda path: -abs(found[path]))
     table = Table(
         title=f"{flags.text()}\n{of}: change per 1 % more of a parameter",
-        columns=("parameter", "change [%]"),
-        rows=tuple((path, number(found[path])) for path in order[:top]),
-        note=f"{len(order)} parameters are not zero; --json prints all.",
+        columns=("parameter", "change [%]", COLUMN),
+        rows=tuple((p, number(found[p]), ratio_error(p)) for p in order[:top]),
+        note=f"{len(order)} parameters are not zero; --json prints all. {NOTE}",
     )
     show_table(console(), table)
 

@@ -93,6 +93,7 @@ def report_dict(report: Report) -> dict[str, Any]:
     return {
         "rows": len(report.predictions),
         "groups": [_without_nan(asdict(group)) for group in report.groups],
+        "notes": _notes(report),
         "faults": [asdict(fault) for fault in report.faults],
     }
 

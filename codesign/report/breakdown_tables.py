@@ -21,6 +21,7 @@ from codesign.report.breakdown import (
     quality_parts,
     time_parts,
 )
+from codesign.report.natural import COLUMN, NOTE, ratio_error
 from codesign.report.tables import Table, metric_title, metric_unit, shown_rungs
 from codesign.report.texts import common_unit, number, percent, quantity
 
@@ -135,9 +136,12 @@ def operator_table(found: Sequence[Operator]) -> Table:
 
 def levers_table(result: Result) -> Table:
     """Numbers of the levers figure."""
-    rows = [(v.path, v.group, number(v.elasticity)) for v in levers(result)]
-    columns = ("parameter", "kind", "objective per 1 % more [%]")
-    return Table("Strongest levers", columns, tuple(rows))
+    rows = [
+        (v.path, v.group, number(v.elasticity), ratio_error(v.path))
+        for v in levers(result)
+    ]
+    columns = ("parameter", "kind", "objective per 1 % more [%]", COLUMN)
+    return Table("Strongest levers", columns, tuple(rows), note=NOTE)
 
 
 def progress_table(result: Result) -> Table:
