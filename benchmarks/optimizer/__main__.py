@@ -63,9 +63,9 @@ def play(arena: Arena, method: str, *, seed: int, budget: float) -> Cell:
     }
 
 
-def play_front(traced: Traced, problem: str, *, seed: int) -> list[Cell]:
+def play_front(traced: Traced, base: Cell) -> list[Cell]:
     """Our front and that of NSGA-II at each multiple of our time."""
-    base = {"problem": problem, "seed": seed, "kind": FRONT}
+    seed = base["seed"]
     ours = traced.ours(seed)
     found = [{**base, "method": f"{FRONT} {OURS}", **ours}]
     rivals = traced.theirs(seed, equal=ours["cpu"])
@@ -74,12 +74,14 @@ def play_front(traced: Traced, problem: str, *, seed: int) -> list[Cell]:
     return found
 
 
-def run_front(traced: Callable[[str], Traced], problem: str, *, seed: int) -> None:
-    """The front of a problem with one seed, unless it is stored."""
-    if cells.read(problem, f"{FRONT} {OURS}", seed=seed):
+def run_front(traced: Callable[[str], Traced], base: Cell) -> None:
+    """The front of a problem with one seed, unless it is stored for the same model."""
+    problem, seed = base["problem"], base["seed"]
+    stored = cells.read(problem, f"{FRONT} {OURS}", seed=seed)
+    if stored and stored.get("landscape") == base["landscape"]:
         return
     log.info("%s front seed %d", problem, seed)
-    for cell in reversed(play_front(traced(problem), problem, seed=seed)):
+    for cell in reversed(play_front(traced(problem), base)):
         cells.write(cell)
 
 
@@ -140,7 +142,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             write_page(absent)
     for seed in range(options.seeds if options.fronts is None else options.fronts):
         for problem in [name for name in problems if name in FRONTS]:
-            run_front(traced, problem, seed=seed)
+            base = {"problem": problem, "seed": seed, "kind": FRONT}
+            base["landscape"] = arenas(problem).landscape()
+            run_front(traced, base)
             write_page(absent)
 
 

@@ -178,5 +178,5 @@ def _front_row(name: str, mine: Sequence[Cell]) -> str:
             ours[seed] / theirs[seed] if theirs[seed] else math.inf for seed in ours
         ]
         texts.append(f"{statistics.median(theirs.values()):.3f}")
-        texts.append(f"{statistics.median(ratios):.2f} ({min(ratios):.2f})")
+        texts.append(f"{statistics.median(ratios):.3f} ({min(ratios):.3f})")
     return f"| {' | '.join(texts)} |"

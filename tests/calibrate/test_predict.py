@@ -310,7 +310,8 @@ def test_tables_of_latency_at_fixed_lengths_are_read(tmp_path: Path):
     ("chip", "framework", "stack"),
     [
         ("h100-sxm", "vllm 0.11.1", "vllm-0.11-h100"),
-        ("h100-sxm", "vllm 0.5.4", "vllm-0.5-a100"),
+        ("h100-sxm", "vllm 0.5.4", "vllm-0.5-h100"),
+        ("b200", "vllm 0.5.4", "vllm-0.5-a100"),
         ("h100-sxm", "sglang 0.5.9", "tuned-hopper"),
         ("H200", "vllm 0.12.0", "tuned-hopper"),
         ("b200", "vllm 0.11.1", "vllm-0.11-b200"),

@@ -13,11 +13,11 @@ from benchmarks.optimizer.fronts import FRONTS, _line, at_levels, volumes
 from codesign.config.study import load_study
 
 FROZEN = {
-    "chat": "51bcd4ed2502854e",
-    "cost": "1cdf378936bb8b6e",
-    "edge": "5f20027f3add30aa",
-    "fast": "dd7b46b7b3836447",
-    "long": "a7dcd01aa0089c57",
+    "chat": "c6f3edf356337d39",
+    "cost": "e448b9250c9a9a6e",
+    "edge": "67b9edc3040be8ba",
+    "fast": "d99392fcd7b51fbe",
+    "long": "5f40d598c635a4c2",
 }
 CELL = {"history": [[1.0, 2.0, 10, 5.0], [3.0, 6.0, 40, 4.0], [9.0, 9.0, 99, 3.9]]}
 
