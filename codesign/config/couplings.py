@@ -12,6 +12,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from codesign.config.bounds import ROUNDING, Conflict, legal_values, raise_lows
 from codesign.config.variables import Variable
 from codesign.config.yaml import Problems
 from codesign.core.paths import get_path
@@ -20,7 +21,6 @@ from codesign.serving.design import Design
 Floats = NDArray[np.float64]
 Holds = Callable[..., NDArray[np.bool_]]
 
-ROUNDING = 1e-9
 MOST_TUPLES = 2_000_000  # combinations that are listed at once
 MOST_TRIED = 20_000  # partial combinations after which a search for one ends
 SHOWN = 8  # values of a variable in a message
@@ -146,25 +146,15 @@ class Presolved:
 
     ``domains`` are the values of every tied variable that some combination
     holds, ``fixed`` the values of what is tied but not free. ``conflict`` names
-    the variable and the reason where no combination is legal.
+    the variable and the reason where no combination is legal. ``free`` are the
+    variables, those that bound another no lower than that one needs.
     """
 
     rules: tuple[Rule, ...]
     domains: dict[str, Floats]
     fixed: dict[str, float]
-    conflict: tuple[str, str] | None = None
-
-
-def legal_values(variable: Variable) -> Floats | None:
-    """Values that a count may take by itself, rising; None if it is continuous."""
-    if variable.choices:
-        return np.array(sorted(variable.choices), float)
-    step = variable.multiple or float(variable.integer)
-    if not step:
-        return None
-    first = np.ceil(variable.low / step - ROUNDING)
-    last = np.floor(variable.high / step + ROUNDING)
-    return step * np.arange(first, last + 1)
+    conflict: Conflict | None = None
+    free: tuple[Variable, ...] = ()
 
 
 def presolve(
@@ -175,8 +165,11 @@ def presolve(
     A rule binds where a variable of it is free, all free ones are counts, the
     baseline keeps it and ``off`` does not name it: a baseline with heads of a size
     of their own shows that nothing ties them to the hidden size. A value stays if
-    every rule has a partner for it.
+    every rule has a partner for it, and what a bound on another variable needs.
     """
+    free, conflict = raise_lows(free)
+    if conflict is not None:
+        return Presolved((), {}, {}, conflict, free)
     values = {variable.path: legal_values(variable) for variable in free}
     rules = (*RULES, *_bounds(free, values))
     fixed = {
@@ -193,7 +186,7 @@ def presolve(
     tied = dict.fromkeys(path for rule in rules for path in rule.paths)
     domains = {p: found for p in tied if (found := values.get(p)) is not None}
     given = {path: fixed[path] for path in tied if path not in domains}
-    start = Presolved(rules, domains, given)
+    start = Presolved(rules, domains, given, free=free)
     return _combined(_supported(start), given=domains)
 
 
@@ -243,13 +236,13 @@ def _supported(found: Presolved) -> Presolved:
             kept = rule.kept({**found.fixed, **dict(zip(own, grids, strict=True))})
             if not kept.any():
                 reason = _impossible(rule, domains, fixed=found.fixed)
-                return Presolved(found.rules, domains, found.fixed, (own[0], reason))
+                return replace(found, domains=domains, conflict=(own[0], reason))
             for axis, path in enumerate(own):
                 others = tuple(i for i in range(len(own)) if i != axis)
                 stay = kept.any(axis=others)
                 changed |= not stay.all()
                 domains[path] = domains[path][stay]
-    return Presolved(found.rules, domains, found.fixed)
+    return replace(found, domains=domains)
 
 
 def _combined(found: Presolved, *, given: Mapping[str, Floats]) -> Presolved:

@@ -135,17 +135,18 @@ class Climber:
         """The design with a free power limit no higher than what it draws.
 
         The objective may not feel the rest, but power and cooling provided for
-        it cost money, which limits on the price of a baseline refer to.
+        it cost money, which limits on the price of a baseline refer to. Listed values
+        and multiples stay.
         """
-        (place_of,) = np.nonzero(mask & (np.array(self.space.paths) == POWER_LIMIT))
+        loose = mask & ~self.space.coarse & ~self.space.fine
+        (place_of,) = np.nonzero(loose & (np.array(self.space.paths) == POWER_LIMIT))
         if not place_of.size:
             return values
         cost = evaluate(self._design(values))
         drawn = max(float(cost.decode_power), float(cost.prefill_power))
-        limit = np.minimum(values[place_of], drawn * (1 + HEADROOM))
-        low = np.exp(self.space.low[place_of])
+        low = self.space.variables[place_of[0]].low
         tight = values.copy()
-        tight[place_of] = np.maximum(limit, low)
+        tight[place_of] = np.minimum(values[place_of], max(drawn * (1 + HEADROOM), low))
         return tight
 
     def _design(self, values: Floats) -> Design:

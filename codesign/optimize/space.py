@@ -11,7 +11,8 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from codesign.config.couplings import Presolved, legal_values, presolve
+from codesign.config.bounds import legal_values
+from codesign.config.couplings import Presolved, presolve
 from codesign.config.question import Study
 from codesign.config.units import format_quantity
 from codesign.config.variables import Variable
@@ -36,7 +37,8 @@ class Space:
     combinations are searched; ``fine`` integers and multiples, which are
     rounded; the rest is continuous. ``ties`` are the rules that bind counts to
     each other. A ``pinned`` variable has one legal value, in the middle of a box
-    that lets designs with another value be written down.
+    that lets designs with another value be written down. Where a variable that
+    bounds it is held below its own range, a continuous one follows it all the same.
     """
 
     variables: tuple[Variable, ...]
@@ -57,7 +59,7 @@ class Space:
     @property
     def pinned(self) -> NDArray[np.bool_]:
         """Which variables have one legal value."""
-        return np.array([len(v.choices) == 1 for v in self.variables])
+        return np.array([v.low == v.high for v in self.variables])
 
     @property
     def fine(self) -> NDArray[np.bool_]:
@@ -118,10 +120,7 @@ class Space:
         ]
         for _ in tied:
             for index, other, variable in tied:
-                bound = variable.high_factor * values[..., other]
-                step = _step(variable)
-                if step:
-                    bound = step * np.floor(bound / step + ROUNDING)
+                bound = _below(variable, variable.high_factor * values[..., other])
                 values[..., index] = np.minimum(values[..., index], bound)
         return values
 
@@ -151,7 +150,7 @@ def build_space(study: Study) -> Space:
     found = presolve(study.free, study.baseline, off=study.off)
     if found.conflict is not None:
         raise BoundsError(": ".join(found.conflict))
-    free = [_listed(_narrowed(variable, found)) for variable in study.free]
+    free = [_listed(_narrowed(variable, found)) for variable in found.free]
     variables = (*free, *governed)
     space = Space(
         variables=variables,
@@ -168,9 +167,11 @@ def presolved_lines(study: Study, space: Space) -> list[str]:
     lines: list[str] = []
     for given, kept in zip(study.free, space.variables, strict=False):
         before, after = legal_values(given), legal_values(kept)
-        if len(kept.choices) == 1:
-            value = format_quantity(kept.choices[0], Unit(kept.unit))
+        value = format_quantity(kept.low, Unit(kept.unit))
+        if kept.low == kept.high:
             lines.append(f"{kept.path} is fixed at {value}")
+        elif before is None and kept.low > given.low:
+            lines.append(f"{kept.path} is at least {value}")
         elif before is not None and after is not None and len(after) < len(before):
             lines.append(f"{kept.path} has {len(after)} legal values of {len(before)}")
     return lines
@@ -188,7 +189,8 @@ def _narrowed(variable: Variable, found: Presolved) -> Variable:
     values = found.domains.get(variable.path, legal_values(variable))
     if values is None:
         fixed = variable.low == variable.high
-        return _only(variable, [variable.low]) if fixed else variable
+        follows = variable.high_path in {other.path for other in found.free}
+        return _only(variable, [variable.low]) if fixed and not follows else variable
     if variable.choices or len(values) == 1:
         return _only(variable, values)
     before = legal_values(variable)
@@ -229,6 +231,16 @@ def _listed(variable: Variable) -> Variable:
 
 def _step(variable: Variable) -> float:
     return variable.multiple or (1.0 if variable.integer else 0.0)
+
+
+def _below(variable: Variable, bound: Floats) -> Floats:
+    """The largest legal values up to a bound; of a count the least where none is."""
+    if variable.choices:
+        options = np.array(variable.choices, float)
+        place = np.searchsorted(options, bound * (1 + ROUNDING), side="right") - 1
+        return options[np.maximum(place, 0)]
+    step = _step(variable)
+    return step * np.maximum(np.floor(bound / step + ROUNDING), 1.0) if step else bound
 
 
 def _nearest(variable: Variable, values: Floats) -> Floats:

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from codesign.config.bounds import legal_values
 from codesign.config.couplings import (
     RULES,
     Presolved,
     Rule,
     first_legal,
-    legal_values,
     presolve,
 )
 from codesign.config.design import build_design
@@ -191,6 +191,28 @@ def test_a_box_without_a_die_inside_the_reticle_is_a_fault(tmp_path: Path):
         small,
         more="off: [reticle]",
     ).off == ("reticle",)
+
+
+@pytest.mark.parametrize(
+    ("limit", "tdp"),
+    [
+        ("{min: 700 W, max: chip.tdp}", "{min: 150 W, max: 800 W, multiple_of: 300 W}"),
+        ("{min: 700 W, max: 0.9 * chip.tdp}", "{choices: [300 W, 770 W]}"),
+        ("{min: 700 W, max: 2 * chip.tdp, multiple_of: 500 W}", "{choices: [450 W]}"),
+    ],
+)
+def test_a_least_value_that_a_bound_never_reaches_names_both(
+    tmp_path: Path, *, limit: str, tdp: str
+):
+    text = TEXT.format(free=f"  deployment.power_limit: {limit}", more="")
+    path = tmp_path / "tied.yaml"
+    path.write_text(text.replace("{min: 300 W, max: 900 W}", tdp), encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        load_study(path)
+    message = str(caught.value)
+    assert message.startswith("tied.yaml:6  free.deployment.power_limit")
+    assert "chip.tdp" in message
+    assert len(message.splitlines()) == 1
 
 
 def test_a_rule_can_be_switched_off(tmp_path: Path):

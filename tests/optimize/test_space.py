@@ -1,13 +1,23 @@
 """Coordinates, legal values and masks of the variables."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from codesign.config.study import Study
 from codesign.config.variables import Variable
 from codesign.cost.evaluate import evaluate
-from codesign.optimize.space import GOVERNOR, Space, build_space, place
+from codesign.optimize.space import (
+    GOVERNOR,
+    Space,
+    build_space,
+    place,
+    presolved_lines,
+)
 from tests.helpers import assert_trees_close
+from tests.optimize.studies import load_small
 
 LANES = 200
 
@@ -105,6 +115,85 @@ def test_bounds_on_bounded_variables_are_kept_in_any_order():
             zip(space.paths, space.round(values, mask=np.ones(3, bool)), strict=True)
         )
         assert legal[names[0]] <= legal[names[1]] <= legal[names[2]]
+
+
+POWER, TDP = "deployment.power_limit", "chip.tdp"
+HOST = "technology.datacenter.host_power"
+
+
+@pytest.mark.parametrize(
+    ("limit", "tdp", "least"),
+    [
+        ("{min: 500 W, max: chip.tdp}", "{min: 150 W, max: 1 kW}", 500),
+        ("{min: 450 W, max: 0.9 * chip.tdp}", "{min: 150 W, max: 1 kW}", 500),
+        ("{min: 500 W, max: chip.tdp}", "{choices: [200 W, 600 W, 700 W]}", 600),
+        (
+            "{min: 500 W, max: chip.tdp}",
+            "{min: 150 W, max: 1 kW, multiple_of: 120 W}",
+            600,
+        ),
+        (
+            "{min: 310 W, max: chip.tdp, multiple_of: 200 W}",
+            "{min: 150 W, max: 1 kW}",
+            400,
+        ),
+        ("{min: 150 W, max: chip.tdp}", "{min: 200 W, max: 1 kW}", 200),
+        ("{min: 1 kW, max: chip.tdp}", "{min: 150 W, max: 1 kW}", 1000),
+    ],
+)
+def test_what_bounds_a_variable_is_never_too_low_for_it(
+    *, tmp_path: Path, limit: str, tdp: str, least: float
+):
+    study = load_small(tmp_path, f"free.{POWER}={limit}", f"free.{TDP}={tdp}")
+    space = build_space(study)
+    power, bound = (space.variables[space.paths.index(path)] for path in (POWER, TDP))
+    assert bound.low == pytest.approx(least)
+    assert np.all(space.low <= np.log([v.low for v in space.variables]))
+    values = spread(space, beyond=0.2)
+    values[0] = space.values_of(study.baseline)
+    values[0, space.paths.index(TDP)] = 200.0
+    legal = space.round(values, mask=np.ones(len(space.paths), bool))
+    ours, theirs = (legal[:, space.paths.index(path)] for path in (POWER, TDP))
+    assert np.all(ours >= power.low * (1 - 1e-12))
+    assert np.all(ours <= power.high_factor * theirs * (1 + 1e-12))
+    assert np.all(theirs <= bound.high * (1 + 1e-12))
+
+
+def test_a_chain_of_bounds_rises_to_its_least_value(tmp_path: Path):
+    study = load_small(
+        tmp_path,
+        f"free.{POWER}={{min: 400 W, max: 0.8 * {TDP}}}",
+        f"free.{TDP}={{min: 150 W, max: 2 * {HOST}}}",
+        f"free.{HOST}={{min: 20 W, max: 500 W}}",
+    )
+    space = build_space(study)
+    lows = {v.path: v.low for v in space.variables}
+    assert lows[TDP] == pytest.approx(500)
+    assert lows[HOST] == pytest.approx(250)
+    lines = presolved_lines(study, space)
+    assert {f"{TDP} is at least 500 W", f"{HOST} is at least 250 W"} <= {*lines}
+
+
+@pytest.mark.parametrize("least", ["500 W", "1 kW"])
+def test_a_held_bound_below_its_range_is_kept_all_the_same(tmp_path: Path, least: str):
+    space = build_space(load_small(tmp_path, f"free.{POWER}.min={least}"))
+    values = spread(space)
+    values[:, space.paths.index(TDP)] = 200.0
+    legal = space.round(values, mask=space.select(("deployment.",)))
+    assert legal[:, space.paths.index(POWER)] == pytest.approx(200)
+    assert legal[:, space.paths.index(TDP)] == pytest.approx(200)
+
+
+def test_a_bound_below_every_count_leaves_the_least():
+    experts = Variable("model.num_experts", "1", 1, 64, integer=True)
+    limits = {"high_path": experts.path, "high_factor": 0.3}
+    listed = Variable("model.num_active_experts", "1", 2, 8, choices=(2, 4, 8))
+    whole = Variable("model.num_active_experts", "1", 1, 19.2, integer=True)
+    for active, allowed in ((listed, (2, 2, 4)), (whole, (1, 3, 5))):
+        space = space_of(experts, replace(active, **limits))
+        given = np.array([[2.0, 5.0], [13.0, 5.0], [19.0, 5.0]])
+        legal = space.round(given, mask=np.array([False, True]))
+        assert legal[:, 1] == pytest.approx(allowed)
 
 
 def test_masks_follow_prefixes_and_hold_the_governor(space: Space):
