@@ -1,7 +1,7 @@
 """How much of a gain is tuning, and how much is co-design?
 
 Study -> rungs from the baseline as given to the joint design, every one a
-legal design, none worse than the one that it starts from.
+legal design, none worse than those that it starts from.
 """
 
 import time
@@ -18,6 +18,7 @@ from codesign.optimize.evidence import gather_evidence
 from codesign.optimize.lagrangian import Schedule
 from codesign.optimize.relax import Relaxer
 from codesign.optimize.result import Relaxation, Result, Rung, Waterfall
+from codesign.optimize.space import Floats
 from codesign.optimize.trace import Progress, silent
 from codesign.optimize.waterfall import decompose
 
@@ -27,6 +28,8 @@ LADDER: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("model", ("deployment.", "model.")),
     ("hardware", ("deployment.", "chip.", "system.")),
 )
+
+HELD = 1e-12  # relative difference up to which a variable has not moved
 
 
 def optimize(
@@ -79,23 +82,30 @@ def ladder(
     """Every rung: formats, model, hardware, alternating and joint.
 
     Each rung is one search with the same number of starts; alternating spends
-    ``rounds`` searches on the model and on the hardware in turn. The joint
-    search knows all earlier designs. ``checkpoint`` as in ``optimize``.
+    ``rounds`` searches on the model and on the hardware in turn, from the tuned
+    baseline. A search knows all earlier designs that hold what it holds: that of
+    the model knows the formats, the joint one knows all, and the hardware, which
+    keeps the model, only the tuned baseline. So no rung is worse than one whose
+    variables are among its own. ``checkpoint`` as in ``optimize``.
     """
     clock = time.perf_counter()
     climber = Climber(study, progress, checkpoint=checkpoint)
     given = climber.as_given()
     rungs = [given, climber.tune(given)]
     for name, prefixes in LADDER:
-        known = np.stack([r.values for r in rungs[1:3]])
-        rungs.append(
-            climber.climb(name, mask=climber.space.select(prefixes), known=known[:1])
-        )
+        mask = climber.space.select(prefixes)
+        rungs.append(climber.climb(name, mask=mask, known=_known(rungs[1:], mask)))
     rungs.append(_alternate(climber, rungs[1], rounds=rounds))
     mask = climber.space.select(EVERYTHING)
-    known = np.stack([r.values for r in rungs[1:]])
-    rungs.append(climber.climb("joint", mask=mask, known=known))
+    rungs.append(climber.climb("joint", mask=mask, known=_known(rungs[1:], mask)))
     return _result(climber, tuple(rungs), mask=mask, clock=clock)
+
+
+def _known(rungs: Sequence[Rung], mask: Mask) -> Floats:
+    """The first design, and those that differ from it in masked variables alone."""
+    values = np.stack([rung.values for rung in rungs])
+    same = np.isclose(values, values[0], rtol=HELD, atol=0.0)
+    return values[(same | mask).all(axis=1)]
 
 
 def _alternate(climber: Climber, start: Rung, *, rounds: int) -> Rung:

@@ -1,14 +1,19 @@
 """Rungs: none worse than where it starts, each changing only what it may."""
 
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from codesign.config.study import Study
 from codesign.core.paths import get_path
 from codesign.cost.evaluate import evaluate
-from codesign.optimize.ladder import optimize
+from codesign.optimize.ladder import ladder, optimize
 from codesign.optimize.result import Result, Rung
+from codesign.optimize.space import Floats, build_space
+from codesign.optimize.trace import Progress
 from tests.helpers import assert_trees_close
 from tests.optimize.studies import limit, load_small
 
@@ -47,6 +52,7 @@ def test_rungs_stand_in_order(climbed: Result):
         ("tuned", "as given"),
         ("formats", "tuned"),
         ("model", "tuned"),
+        ("model", "formats"),
         ("hardware", "tuned"),
         ("alternating", "tuned"),
         *[("joint", name) for name in NAMES[1:-1]],
@@ -59,9 +65,46 @@ def test_no_rung_is_worse_than_its_start(
     assert rungs[name].objective <= rungs[start].objective * SLACK
 
 
-def test_the_model_rung_is_not_worse_than_the_formats_rung(rungs: dict[str, Rung]):
-    """Formats are part of the model; each rung starts from the one before."""
-    assert rungs["model"].objective <= rungs["formats"].objective * SLACK
+class Recorder:
+    """Stands for a climber: a rung moves all that it may, and its start is noted."""
+
+    def __init__(self, study: Study, _progress: Progress, **_: object) -> None:
+        self.space = build_space(study)
+        self.given = self.space.values_of(study.baseline)
+        self.known: dict[str, Floats] = {}
+
+    def as_given(self) -> SimpleNamespace:
+        return SimpleNamespace(values=self.given)
+
+    def tune(self, given: SimpleNamespace) -> SimpleNamespace:
+        mask = self.space.select(("deployment.",))
+        return self.climb("tuned", mask=mask, known=given.values[None])
+
+    def climb(self, name: str, *, mask: np.ndarray, known: Floats) -> SimpleNamespace:
+        self.known.setdefault(name, known)
+        moved = known[-1] * (1.01 + 0.01 * len(self.known))
+        return SimpleNamespace(name=name, values=np.where(mask, moved, known[-1]))
+
+
+def test_each_rung_knows_the_earlier_designs_of_its_own_space(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+):
+    """A search holds what is not its own at what its known designs have there."""
+    module = import_module("codesign.optimize.ladder")
+    monkeypatch.setattr(module, "Climber", Recorder)
+    monkeypatch.setattr(module, "_result", lambda climber, rungs, **_: (climber, rungs))
+    climber, rungs = ladder(study)
+    found = {rung.name: rung.values for rung in rungs[1:]}
+    starts = {
+        "formats": ["tuned"],
+        "model": ["tuned", "formats"],
+        "hardware": ["tuned"],
+        "alternating": ["tuned"],
+        "joint": NAMES[1:-1],
+    }
+    for name, before in starts.items():
+        expected = np.stack([found[each] for each in before])
+        np.testing.assert_array_equal(climber.known[name], expected, err_msg=name)
 
 
 @pytest.mark.parametrize(
