@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codesign.config.units import format_quantity
-from codesign.config.variables import Variable
+from codesign.config.variables import ROUNDING, Variable
 from codesign.core.quantities import Unit
 
 Floats = NDArray[np.float64]
 Conflict = tuple[str, str]
-ROUNDING = 1e-9
 
 
 def legal_values(variable: Variable) -> Floats | None:

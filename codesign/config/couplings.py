@@ -12,8 +12,8 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from codesign.config.bounds import ROUNDING, Conflict, legal_values, raise_lows
-from codesign.config.variables import Variable
+from codesign.config.bounds import Conflict, legal_values, raise_lows
+from codesign.config.variables import ROUNDING, Variable
 from codesign.config.yaml import Problems
 from codesign.core.paths import get_path
 from codesign.serving.design import Design

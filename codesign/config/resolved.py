@@ -100,13 +100,15 @@ def _axis(axis: Axis) -> Any:
 def bounds_text(variable: Variable) -> dict[str, Any]:
     """The entry of a variable in the ``free`` section of a study."""
     unit = Unit(variable.unit)
-    if variable.choices:
+    if variable.choices and not variable.power_of_two:
         return {"choices": [exact_text(value, unit) for value in variable.choices]}
     high = exact_text(variable.high, unit)
     if variable.high_path:
         factor = variable.high_factor
         high = f"{factor!r} * " * (factor != 1.0) + variable.high_path
     entry = {"min": exact_text(variable.low, unit), "max": high}
+    if variable.power_of_two:
+        return {**entry, "power_of_two": True}
     if variable.multiple:
         entry["multiple_of"] = exact_text(variable.multiple, unit)
     return {**entry, "integer": True} if variable.integer else entry

@@ -117,6 +117,7 @@ class _Definitions:
             "max": end,
             "choices": {"type": "array", "items": one, "minItems": 1},
             "integer": {"type": "boolean"},
+            "power_of_two": {"type": "boolean"},
         }
         either = [{"required": ["choices"]}, {"required": ["min", "max"]}]
         schema = {**_mapping(keys), "anyOf": either}

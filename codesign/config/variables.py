@@ -3,6 +3,7 @@
 The ``free`` section of a study -> variables with their legal values.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,12 +19,14 @@ from codesign.core.paths import get_path, path_units
 from codesign.core.quantities import Unit
 from codesign.serving.design import Design
 
-BOUND_KEYS = ("min", "max", "choices", "multiple_of", "integer")
+BOUND_KEYS = ("min", "max", "choices", "multiple_of", "integer", "power_of_two")
 GOVERNED = ("deployment.decode_voltage", "deployment.prefill_voltage")
 FACTOR_AND_PATH = re.compile(
     r"(?:(\d+\.?\d*(?:[eE][+-]?\d+)?)\s*\*\s*)?([A-Za-z_][\w.]*)"
 )
 """A dotted path, or a number times one: ``0.9 * chip.tdp``."""
+ROUNDING = 1e-9
+LARGEST_POWER = 2.0**64
 _COUNTABLE = ("1", "bit", "token", "MAC")
 _LOG = "Variables move in log coordinates; allowed is more than 0."
 
@@ -34,7 +37,8 @@ class Variable:
 
     ``high_path`` names the parameter that bounds it, times ``high_factor``;
     ``high`` is then the largest value which that bound can take. ``multiple``
-    is 0 and ``choices`` empty where they do not apply.
+    is 0 and ``choices`` empty where they do not apply. The ``choices`` of a
+    ``power_of_two`` are those between its bounds.
     """
 
     path: str
@@ -46,6 +50,7 @@ class Variable:
     choices: tuple[float, ...] = ()
     multiple: float = 0.0
     integer: bool = False
+    power_of_two: bool = False
 
 
 def read_variables(
@@ -136,14 +141,19 @@ def _range(
         for key in ("min", "max", "multiple_of")
         if key in entry and not (key == "max" and reference)
     }
-    integer = entry.get("integer", False)
-    if not isinstance(integer, bool):
-        problems.add(f"{place}.integer", f"expected true or false; found {integer!r}.")
+    integer, power = (
+        _flag(entry, key, place=place, problems=problems)
+        for key in ("integer", "power_of_two")
+    )
+    others = [key for key in ("multiple_of", "integer") if power and entry.get(key)]
+    if others:
+        message = f"stands with min and max alone; drop {', '.join(others)}."
+        problems.add(f"{place}.power_of_two", message)
     low = numbers.get("min")
     high = low if reference else numbers.get("max")
     if low is None or high is None:
         return None
-    return Variable(
+    variable = Variable(
         path,
         unit.text,
         low,
@@ -151,8 +161,31 @@ def _range(
         high_path=reference[2] if reference else None,
         high_factor=float(reference[1] or 1.0) if reference else 1.0,
         multiple=numbers.get("multiple_of") or 0.0,
-        integer=integer is True,
+        integer=integer,
+        power_of_two=power,
     )
+    return variable if reference else _listed(variable)
+
+
+def _flag(
+    entry: Mapping[str, Any], key: str, *, place: str, problems: Problems
+) -> bool:
+    found = entry.get(key, False)
+    if not isinstance(found, bool):
+        problems.add(f"{place}.{key}", f"expected true or false; found {found!r}.")
+    return found is True
+
+
+def _listed(variable: Variable) -> Variable:
+    """The variable with the powers of two between its bounds as choices, if any."""
+    if not (variable.power_of_two and 0.0 < variable.high <= LARGEST_POWER):
+        return variable
+    first = max(math.ceil(math.log2(variable.low) - ROUNDING), 0)
+    last = math.floor(math.log2(variable.high) + ROUNDING)
+    if last < first:
+        return variable
+    powers = tuple(2.0**exponent for exponent in range(first, last + 1))
+    return replace(variable, low=powers[0], high=powers[-1], choices=powers)
 
 
 def _positive(text: Any, unit: Unit, *, place: str, problems: Problems) -> float | None:
@@ -190,7 +223,7 @@ def _bounded(
             if baseline is not None:
                 problems.add(place, "leads to no number: bounds refer to each other.")
             return variable
-        variable = replace(variable, high=high)
+        variable = _listed(replace(variable, high=high))
     _check_bounds(variable, free[variable.path], problems=problems)
     return variable
 
@@ -224,6 +257,8 @@ def _check_bounds(
         return
     if variable.integer:
         _check_integer(variable, problems)
+    if variable.power_of_two:
+        _check_power(variable, between=f"{low} and {high}", problems=problems)
     step = variable.multiple or float(variable.integer)
     if step and np.ceil(variable.low / step) > np.floor(variable.high / step):
         text = format_quantity(step, unit)
@@ -242,3 +277,18 @@ def _check_integer(variable: Variable, problems: Problems) -> None:
     for key, value in bounds.items():
         if not value.is_integer():
             problems.add(place, f"{key} {value:g} is not a whole number.")
+
+
+def _check_power(variable: Variable, *, between: str, problems: Problems) -> None:
+    place, unit = f"free.{variable.path}", Unit(variable.unit)
+    if variable.unit not in _COUNTABLE:
+        message = f"only counts are powers of two; this is in {variable.unit}."
+        problems.add(f"{place}.power_of_two", f"{message} Use choices.")
+    elif variable.high > LARGEST_POWER:
+        problems.add(f"{place}.max", f"is above {LARGEST_POWER:g}.")
+    elif not variable.choices:
+        above = 2.0 ** max(math.ceil(math.log2(variable.high)), 0)
+        near = [format_quantity(p, unit) for p in (above / 2, above) if p >= 1]
+        verb = "nearest is" if len(near) == 1 else "nearest are"
+        message = f"no power of two lies between {between}"
+        problems.add(place, f"{message}; the {verb} {' and '.join(near)}.")

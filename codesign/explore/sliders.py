@@ -187,6 +187,8 @@ def searched_variables(
 def _reaching(variable: Variable, value: float) -> Variable:
     if variable.choices:
         choices = tuple(sorted({*variable.choices, value}))
-        return replace(variable, choices=choices, low=choices[0], high=choices[-1])
+        power = variable.power_of_two and value in variable.choices
+        reached = replace(variable, choices=choices, power_of_two=power)
+        return replace(reached, low=choices[0], high=choices[-1])
     low, high = min(variable.low, value), max(variable.high, value)
     return replace(variable, low=low, high=high)

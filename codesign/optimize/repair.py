@@ -11,13 +11,8 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from codesign.config.couplings import (
-    ROUNDING,
-    Presolved,
-    Rule,
-    connected,
-    first_legal,
-)
+from codesign.config.couplings import Presolved, Rule, connected, first_legal
+from codesign.config.variables import ROUNDING
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -333,9 +333,9 @@ def _edges(result: Result) -> dict[str, str]:
 
 
 def _legal_values(variable: Variable, *, scale: float) -> str:
-    if variable.choices:
-        return ", ".join(number(value / scale) for value in variable.choices)
     text = f"{number(variable.low / scale)} to {number(variable.high / scale)}"
+    if variable.choices:
+        text = ", ".join(number(value / scale) for value in variable.choices)
     if variable.high_path:
         text += f", at most {variable.high_path}"
     if variable.multiple:

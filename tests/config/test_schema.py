@@ -70,6 +70,10 @@ BAD = {
     "bare number": ("free", {"chip.tdp": {"min": 150, "max": "700 W"}}),
     "wrong dimension": ("free", {"chip.tdp": {"min": "150 GB", "max": "700 W"}}),
     "one bound": ("free", {"chip.tdp": {"min": "150 W"}}),
+    "no truth value": (
+        "free",
+        {"model.num_heads": {"min": 1, "max": 64, "power_of_two": "yes"}},
+    ),
     "governed": ("free", {"deployment.decode_voltage": {"min": "0.6 V", "max": "1 V"}}),
     "unknown metric": ("minimize", "energy_per_tokens"),
     "metric that may be negative": ("minimize", "quality.gap"),
@@ -79,6 +83,19 @@ BAD = {
     "text for a count": ("search", {"starts": "many"}),
     "unknown method": ("sweep", {"method": "all", "over": {"chip.tdp": ["500 W"]}}),
 }
+
+
+def test_every_form_of_a_variable_fits(judges: dict[str, Any]):
+    file = presets_directory() / "studies" / "joint_chat.yaml"
+    study = copy.deepcopy(read_yaml(file).data)
+    for form in (
+        {"min": 1, "max": 64, "power_of_two": True},
+        {"min": 1, "max": "0.5 * model.num_heads", "integer": True},
+        {"min": 8, "max": 64, "multiple_of": 8},
+        {"choices": [1, 2]},
+    ):
+        study["free"] = {"model.num_kv_heads": form}
+        assert not faults(judges["study"], study), form
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -2,6 +2,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from codesign.config.limits import Limit, metric_units
@@ -170,6 +171,41 @@ def test_bound_on_a_fixed_parameter_takes_the_baseline(tmp_path: Path):
         "PLACE", "deployment.power_limit: {min: 100 W, max: 0.9 * chip.tdp}"
     )
     assert load(tmp_path, text).free[0].high == pytest.approx(630)
+
+
+@pytest.mark.parametrize(
+    ("path", "entry", "choices"),
+    [
+        ("model.num_kv_heads", "{min: 1, max: 64, power_of_two: true}", (1, 64)),
+        ("model.num_kv_heads", "{min: 3, max: 33, power_of_two: true}", (4, 32)),
+        ("model.num_kv_heads", "{min: 0.5, max: 2, power_of_two: true}", (1, 2)),
+        ("model.weight_bits", "{min: 4, max: 16, power_of_two: true}", (4, 16)),
+        (
+            "model.num_kv_heads",
+            "{min: 2, max: 0.6 * model.num_heads, power_of_two: true}",
+            (2, 32),
+        ),
+    ],
+)
+def test_powers_of_two_are_choices(
+    *, tmp_path: Path, path: str, entry: str, choices: tuple[float, float]
+):
+    study = load(tmp_path, TEXT.replace("minimize:", f"  {path}: {entry}\nminimize:"))
+    found = study.free[-1]
+    number = round(np.log2(choices[1] / choices[0])) + 1
+    assert found.choices == pytest.approx(np.geomspace(*choices, number))
+    assert (found.low, found.high) == pytest.approx(choices)
+    again = load(tmp_path, resolved_study(study))
+    assert again.free == study.free
+    off = TEXT.replace("integer: true", "integer: true, power_of_two: false")
+    assert load(tmp_path, off).free == load(tmp_path, TEXT).free
+
+
+def test_powers_of_two_are_set_on_the_command_line(tmp_path: Path):
+    texts = ["free.deployment.batch.min=8", "free.deployment.batch.power_of_two=true"]
+    texts.append("free.deployment.batch.integer=false")
+    found = load_study(write(tmp_path, TEXT), overrides=texts).free[-1]
+    assert found.choices == pytest.approx(2.0 ** np.arange(3, 13))
 
 
 def test_bounds_in_a_circle(tmp_path: Path):
@@ -341,6 +377,57 @@ LIMIT = "  - time_per_output_token <= 30 ms"
         ),
         ("min: 1,", "min: 1.5,", [":10  free.deployment.batch.integer: min 1.5"]),
         ("integer: true", "integer: maybe", [":10", "expected true or false"]),
+        (
+            "integer: true",
+            "power_of_two: 2",
+            [":10  free.deployment.batch.power_of_two: expected true or false"],
+        ),
+        (
+            "integer: true",
+            "integer: true, multiple_of: 8, power_of_two: true",
+            [
+                ":10  free.deployment.batch.power_of_two: stands with min and max",
+                "drop multiple_of, integer",
+            ],
+        ),
+        (
+            "{min: 1, max: 4096, integer: true}",
+            "{choices: [1, 2], power_of_two: true}",
+            ["free.deployment.batch.choices: choices stand alone; drop power_of_two"],
+        ),
+        (
+            "max: 1400 W",
+            "max: 1400 W, power_of_two: true",
+            [":9  free.chip.tdp.power_of_two: only counts are powers of two", "in W"],
+        ),
+        (
+            "{min: 1, max: 4096, integer: true}",
+            "{min: 5, max: 7, power_of_two: true}",
+            [
+                ":10  free.deployment.batch: no power of two lies between min 5 and "
+                "max 7; the nearest are 4 and 8."
+            ],
+        ),
+        (
+            "{min: 1, max: 4096, integer: true}",
+            "{min: 0.2, max: 0.7, power_of_two: true}",
+            ["between min 0.2 and max 0.7; the nearest is 1."],
+        ),
+        (
+            "{min: 1, max: 4096, integer: true}",
+            "{min: 68, max: model.num_layers, power_of_two: true}",
+            ["max model.num_layers = 80; the nearest are 64 and 128"],
+        ),
+        (
+            "{min: 1, max: 4096, integer: true}",
+            "{min: 8, max: 4, power_of_two: true}",
+            [":10  free.deployment.batch: min 8 is above max 4. Swapped?"],
+        ),
+        (
+            "{min: 1, max: 4096, integer: true}",
+            "{min: 1, max: 1e30, power_of_two: true}",
+            [":10  free.deployment.batch.max: is above 1.84467e+19"],
+        ),
         (
             "{min: 1, max: 4096, integer: true}",
             "{choices: []}",

@@ -196,6 +196,31 @@ def test_a_bound_below_every_count_leaves_the_least():
         assert legal[:, 1] == pytest.approx(allowed)
 
 
+def test_powers_of_two_stay_powers_under_a_bound(tmp_path: Path):
+    """Of 12 experts the active ones are at most 4, the largest power up to 0.5 * 12."""
+    study = load_small(
+        tmp_path,
+        "baseline.model=mixtral-8x7b",
+        "model.training_tokens=8e12 token",
+        "free.model.num_experts={min: 1, max: 64, integer: true}",
+        "free.model.num_active_experts="
+        "{min: 1, max: 0.5 * model.num_experts, power_of_two: true}",
+    )
+    space = build_space(study)
+    experts, active = (
+        space.paths.index(f"model.num_{name}") for name in ("experts", "active_experts")
+    )
+    assert space.coarse[active]
+    assert space.variables[active].choices == (1, 2, 4, 8, 16, 32)
+    values = spread(space, beyond=0.2)
+    values[0, [experts, active]] = 12.0, 16.0
+    legal = space.round(values, mask=np.ones(len(space.paths), bool))
+    found = legal[:, active]
+    assert set(found) <= set(space.variables[active].choices)
+    assert np.all(found <= 0.5 * legal[:, experts])
+    assert legal[0, [experts, active]] == pytest.approx([12, 4])
+
+
 def test_masks_follow_prefixes_and_hold_the_governor(space: Space):
     chosen = {
         path
