@@ -27,7 +27,7 @@ CONSTANTS = {
         "chip.style.reference_clock",
     ),
 }
-STEP = 3e-4
+STEP = 1e-4
 
 
 @pytest.fixture(scope="module")
