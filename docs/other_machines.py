@@ -67,10 +67,12 @@ WORKLOADS = {
 """Prompt lengths are assumed: OpenOrca and mixed tasks 300, CNN/DailyMail 780 tokens,
 whose answers of at most 128 tokens are taken whole. Limits of Server: MLPerf Inference
 rules, mlcommons/inference_policies."""
-SERVED = {"H100-SXM": ("h100-sxm", 8.0), "H200-SXM": ("h200-sxm", 8.0)}
-SERVED |= {"B200-SXM": ("b200-sxm", 4.5)}
 LOADS = np.linspace(0.5, 1.0, 26)  # of the Offline rate, which Server is tried at
-ACCELERATORS = {"H200-SXM": ("h200-sxm", 8.0), "B200-SXM": ("b200-sxm", 4.5)}
+ACCELERATORS = {
+    "H100-SXM": ("h100-sxm", 8.0),
+    "H200-SXM": ("h200-sxm", 8.0),
+    "B200-SXM": ("b200-sxm", 4.5),
+}
 """Chip, and weight bits that the submitter's engine runs, by part of the name."""
 BATCHES = (256, 512, 1024, 2048, 4096, 8192)
 TENSOR = (1, 2, 4, 8)
@@ -152,7 +154,7 @@ def server_rows(path: str | Path) -> list[list[str]]:
         rows = list(csv.DictReader(file))
     header = ["chip", "workload", "pairs", "measured", "predicted", "error"]
     table: list[list[str]] = []
-    for part, (chip, bits) in SERVED.items():
+    for part, (chip, bits) in ACCELERATORS.items():
         for name, work in WORKLOADS.items():
             mine = [
                 row

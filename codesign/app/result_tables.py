@@ -6,6 +6,7 @@
 import math
 from collections.abc import Iterator
 
+from codesign.config.limits import is_difference
 from codesign.config.records import unsure
 from codesign.optimize.result import Binding, Result
 from codesign.report.breakdown import levers
@@ -25,7 +26,6 @@ from codesign.report.waterfall import waterfall_table
 SHOWN_LEVERS = 10
 FEWEST_RUNGS = 3  # as given, tuned, co-designed: more make a ladder
 ONE_PERCENT = math.log(1.01)
-DIFFERENCE = "quality."  # limits on it are differences, the others ratios
 LEAST_SHARE = 1e-9
 LEAST_PRICE = 1e-4  # d ln objective / d ln limit below which a limit holds nothing
 
@@ -58,7 +58,7 @@ def binding_table(result: Result) -> Table:
     ]
     met = [limit.name for limit in found if limit.price <= LEAST_PRICE]
     notes = [f"Met without a price: {', '.join(met)}."] if met else []
-    if any(limit.name.startswith(DIFFERENCE) for limit in found):
+    if any(is_difference(limit.name) for limit in found):
         notes.append("A limit on quality is loosened by 0.01 instead.")
     return Table(
         title="Limits that bind",
@@ -70,7 +70,7 @@ def binding_table(result: Result) -> Table:
 
 def _room(limit: Binding) -> str:
     """Distance to a limit: a share of it, or a difference where it may be zero."""
-    if limit.name.startswith(DIFFERENCE):
+    if is_difference(limit.name):
         return number(limit.slack)
     return percent(math.expm1(limit.slack))
 

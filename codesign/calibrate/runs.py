@@ -23,7 +23,7 @@ from codesign.config.stacks import load_stack
 from codesign.config.technology import load_technology
 from codesign.core.checks import check_x64
 from codesign.core.errors import CodesignError, InputError, UnknownNameError
-from codesign.core.quantities import Bits, Count, Fraction, Tokens
+from codesign.core.quantities import Bits, Count, Fraction
 from codesign.hardware.chip import Chip, System
 from codesign.model.formats import BLOCK_SCALE_BITS
 from codesign.model.transformer import Transformer
@@ -95,13 +95,13 @@ def gather_runs(
     faults: list[RowFault] = []
     for row in rows:
         try:
-            design = catalogue.design(row)
+            served = catalogue.served(row)
+            design = catalogue.design(served)
         except CodesignError as error:
             faults.append(RowFault(line=row.line, message=str(error)))
             continue
-        load = window_load(row, recurrent=_has_recurrence(design.model))
-        pairs.append((design.replace(technology=None), load))
-        kept.append(row)
+        pairs.append((design.replace(technology=None), window_load(served)))
+        kept.append(served)
     if not kept:
         return None, tuple(faults)
     designs, loads = jax.tree.map(
@@ -111,9 +111,7 @@ def gather_runs(
     return _evicted(runs), tuple(faults)
 
 
-def window_load(
-    row: MeasuredRow, *, recurrent: bool, repeats_cached: Fraction = 1.0
-) -> Load:
+def window_load(row: MeasuredRow, *, repeats_cached: Fraction = 1.0) -> Load:
     """Load of one attention replica in the measured window.
 
     new = prompt - shared;  context = new + age;  prompts per step as measured;
@@ -121,11 +119,10 @@ def window_load(
     share 1 - u that came before, c (``repeats_cached``) hit the prefix cache
 
     Assumes: what neighbouring prompts share is in the cache, held and read once, since
-    they run together; models with recurrent layers have no prefix cache, so that they
-    compute and hold all of every prompt; replicas share batch and prompts equally.
+    they run together; replicas share batch and prompts equally.
     """
-    own = row.prompt_length - (0.0 if recurrent else row.shared_length)
-    missed = 1.0 - (0.0 if recurrent else (1 - row.unique_fraction) * repeats_cached)
+    own = row.prompt_length - row.shared_length
+    missed = 1.0 - (1.0 - row.unique_fraction) * repeats_cached
     computed = own * missed + min(HIT_RECOMPUTED, own) * (1 - missed)
     context = own + row.age
     return Load(
@@ -141,19 +138,17 @@ def window_load(
 
 def _evicted(runs: Runs) -> Runs:
     """The runs with prompts computed again whose blocks have left the cache."""
-    recurrent = np.asarray(runs.designs.model.recurrent.num_layers) > 0
-    known = [
-        math.isfinite(r.distinct_prompts) and r.unique_fraction < 1 for r in runs.rows
+    places = [
+        place
+        for place, row in enumerate(runs.rows)
+        if math.isfinite(row.distinct_prompts) and row.unique_fraction < 1
     ]
-    places = np.flatnonzero(np.array(known) & ~recurrent)
-    if not len(places):
+    if not places:
         return runs
-    kept = runs.take(places.tolist())
+    kept = runs.take(places)
     room = cache_tokens(kept.designs, kept.loads, technology=runs.technology)
     again = [
-        window_load(
-            row, recurrent=False, repeats_cached=cached_share(row, room=float(tokens))
-        )
+        window_load(row, repeats_cached=cached_share(row, room=float(tokens)))
         for row, tokens in zip(kept.rows, room, strict=True)
     ]
     changed = jax.tree.map(lambda *leaves: np.array(leaves, np.float64), *again)
@@ -208,6 +203,16 @@ class _Catalogue:
         self.system = functools.cache(_load_system)
         self.model = functools.cache(self._load_model)
 
+    def served(self, row: MeasuredRow) -> MeasuredRow:
+        """The row as its model was served.
+
+        Models with recurrent layers have no prefix cache: they share nothing and
+        compute every prompt.
+        """
+        if self.model(row.model).recurrent.num_layers == 0:
+            return row
+        return replace(row, shared_length=0.0, unique_fraction=1.0)
+
     def design(self, row: MeasuredRow) -> Design:
         chip = self.chip(row.chip)
         model = self.model(row.model).replace(**row_formats(row))
@@ -229,7 +234,7 @@ class _Catalogue:
                 output_length=row.output_length,
                 output_variation=row.output_variation,
                 rate=0.0,
-                prefix_hit_fraction=_shared(row, model) / row.prompt_length,
+                prefix_hit_fraction=row.shared_length / row.prompt_length,
             ),
             stack=self.stack(stack_of(row)),
             technology=self.technology,
@@ -264,15 +269,6 @@ def _load_stack(name: str) -> Stack:
 
 def _load_system(name: str, num_chips: float) -> System:
     return jax.device_get(load_system(name, num_chips=num_chips))
-
-
-def _has_recurrence(model: Transformer) -> bool:
-    return bool(model.recurrent.num_layers > 0)
-
-
-def _shared(row: MeasuredRow, model: Transformer) -> Tokens:
-    """Tokens of a prompt that its cache of prefixes holds already."""
-    return 0.0 if _has_recurrence(model) else row.shared_length
 
 
 def _expert_ranks(row: MeasuredRow, model: Transformer) -> Count:

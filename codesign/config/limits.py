@@ -71,6 +71,16 @@ class Limit:
     quantile: float | None = None
 
 
+def is_difference(metric: str) -> bool:
+    """Whether limits on a metric are differences, not ratios: those on quality.
+
+    Example:
+        >>> is_difference("quality.gap"), is_difference("chip.area")
+        (True, False)
+    """
+    return metric.startswith("quality.")
+
+
 @cache
 def metric_units() -> dict[str, Unit]:
     """Unit of every metric: those of ``Cost`` and ``Service``, and ``quality.``."""
@@ -193,7 +203,7 @@ def _fixed(limit: Limit, right: str, *, place: str, problems: Problems) -> Limit
         forms = "" if right[0].isdigit() else f" {_LIMIT_FORMS}"
         problems.add(place, f"{error}{forms}")
         return None
-    if value <= 0 and not limit.metric.startswith("quality."):
+    if value <= 0 and not is_difference(limit.metric):
         problems.add(place, f"{right} is not positive; {limit.metric} is.")
     return replace(limit, value=value)
 
@@ -230,6 +240,6 @@ def _metric_value(text: str, unit: Unit, *, name: str) -> float:
 
 def _signed(metric: str) -> bool:
     """Whether a metric may be zero or negative, so that it has no logarithm."""
-    if metric.startswith("quality."):
+    if is_difference(metric):
         return metric != "quality.loss"
     return metric.startswith("limits.") or metric == "queue_time"

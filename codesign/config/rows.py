@@ -86,9 +86,8 @@ class MeasuredRow:
     likeliest token. ``time_to_first_token`` is a mean over all requests, of which
     ``burst_share`` came together when the run began. ``shared_length`` tokens of a
     prompt begin the one before it too; ``distinct_prompts`` were sent in turn until all
-    had come, and then again.
-    ``published_prompts`` tells that these are the task's, where the table only infers
-    them.
+    had come, and then again. ``published_prompts`` tells that these are the task's,
+    where the table only infers them.
     """
 
     line: int

@@ -38,8 +38,8 @@ def stack_of(row: MeasuredRow) -> str:
     """Name of the stack of a run.
 
     In turn: the stack that serves the engine in this version on the chip, one named
-    after the release (``vllm-0.5-...`` for ``vllm 0.5.4``), that of the chip before
-    another's, the chip's own. A
+    after the release (``vllm-0.5-...`` for ``vllm 0.5.4``; that of the chip before
+    another's), the chip's own. A
     version that is no number (a nightly build) is newer than all; without a version
     only a table of fixed lengths, which holds tuned runs, asks for the first.
     """

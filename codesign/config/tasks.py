@@ -32,8 +32,8 @@ TASKS = {
 212 to 235, by tokenizer); the sums agree with the input tokens that the runs report.
 LiYing-98/computational_load_to_power, step3/reports/benchmark_vs_effective_input.json.
 Turns as requests: LMArenaHumanPreferenceDataset in mlenergy/benchmark/llm/datasets.py
-of ml-energy/benchmark; 280 new tokens of each are what the same source inferred from
-the time of steps with prompts, and the fit to H100 finds 0.98 times that."""
+of ml-energy/benchmark. The 280 new tokens of each are what the table of runs infers
+from the time of steps with prompts; fits find 0.98 (H100) and 0.79 times it (B200)."""
 
 
 def published_prompts(*, source: str, task: str, kind: str) -> Prompts | None:

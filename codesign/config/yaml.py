@@ -14,6 +14,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from codesign.core.errors import InputError
 from codesign.core.paths import nearest
@@ -160,11 +161,16 @@ def _item(node: Any, key: Any, *, path: str, lines: dict[str, int]) -> Any:
     return _plain(node[key], path=below, lines=lines)
 
 
-def _represent_list(representer: Any, values: list[Any]) -> Any:
-    """Numbers on one line, other things one per line."""
-    flow = bool(values) and all(isinstance(value, float) for value in values)
-    tag = "tag:yaml.org,2002:seq"
-    return representer.represent_sequence(tag, values, flow_style=flow)
+class _Representer(RoundTripRepresenter):
+    """Lists of numbers on one line, others one item per line."""
+
+    def represent_list(self, data: list[Any]) -> Any:
+        flow = bool(data) and all(isinstance(value, float) for value in data)
+        tag = "tag:yaml.org,2002:seq"
+        return self.represent_sequence(tag, data, flow_style=flow)
+
+
+_Representer.add_representer(list, _Representer.represent_list)
 
 
 def yaml_text(data: Mapping[str, Any]) -> str:
@@ -172,7 +178,7 @@ def yaml_text(data: Mapping[str, Any]) -> str:
     writer = YAML()
     writer.default_flow_style = False
     writer.width = 4096
-    writer.representer.add_representer(list, _represent_list)
+    writer.Representer = _Representer
     stream = StringIO()
     writer.dump(dict(data), stream)
     return stream.getvalue()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from codesign.config.limits import Limit, read_limit
+from codesign.config.limits import Limit, is_difference, read_limit
 from codesign.config.yaml import Problems
 from codesign.core.paths import get_path, path_units
 from codesign.cost.limits import Limits
@@ -94,7 +94,7 @@ def limit_uses(
 
 
 def _asked(frame: Frame, limit: Limit) -> Use:
-    scored = limit.metric.startswith("quality.")
+    scored = is_difference(limit.metric)
     if scored and not frame.judged:
         excess = np.inf
     elif limit.quantile is not None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from codesign.config.limits import Limit, read_metric
+from codesign.config.limits import Limit, is_difference, read_metric
 from codesign.config.question import Search
 from codesign.config.study import Study
 from codesign.config.variables import GOVERNED
@@ -202,9 +202,7 @@ def outcome_text(rung: Rung, *, of: str) -> str:
         return f"{metric_title(of)} {value}; every limit is kept."
     name = limit_title(rung.worst)
     over = rung.violation
-    most = (
-        f"{over:.3g}" if rung.worst.startswith("quality.") else f"{np.expm1(over):.1%}"
-    )
+    most = f"{over:.3g}" if is_difference(rung.worst) else f"{np.expm1(over):.1%}"
     return (
         f"No design keeps every limit: {name} is broken by {most} at best. "
         "Unlock more, or relax it."

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import optax
 
+from codesign.config.limits import is_difference
 from codesign.config.study import Study
 from codesign.optimize.climber import EVERYTHING, Climber
 from codesign.optimize.discrete import Mask
@@ -172,6 +173,6 @@ def _status(best: Rung, tuned: Rung, *, relaxation: Relaxation | None) -> str:
 
 def _excess(rung: Rung) -> str:
     """How far a rung breaks its worst limit; a difference where that may be zero."""
-    if rung.worst.startswith("quality."):
+    if is_difference(rung.worst):
         return f"{rung.violation:.4g}"
     return f"a factor {float(np.exp(rung.violation)):.4g}"

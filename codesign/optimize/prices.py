@@ -5,23 +5,22 @@ Result -> the value of each of its limits, and the objective per unit of it.
 
 import math
 
-from codesign.config.limits import Limit
+from codesign.config.limits import Limit, is_difference
 from codesign.core.paths import get_path
-from codesign.optimize.result import Result
+from codesign.optimize.result import Result, Rung
 from codesign.outcome.answer import metric
+from codesign.serving.design import Design
 
-DIFFERENCE = "quality."  # metrics whose limits are differences, not ratios
 
-
-def limit_value(result: Result, limit: Limit) -> float:
+def limit_value(limit: Limit, *, design: Design, tuned: Rung) -> float:
     """The right side of a limit in SI: its value, or what it refers to.
 
-    A multiple of the tuned baseline's metric, or of a parameter of the best design.
+    A multiple of the tuned baseline's metric, or of a parameter of the design.
     """
     if limit.path is not None:
-        return limit.factor * float(get_path(result.design, limit.path))
+        return limit.factor * float(get_path(design, limit.path))
     if limit.baseline:
-        return limit.factor * float(metric(result.baseline, limit.metric))
+        return limit.factor * float(metric(tuned, limit.metric))
     return math.nan if limit.value is None else limit.value
 
 
@@ -48,6 +47,6 @@ def prices_per_unit(result: Result) -> dict[str, float]:
             continue
         sign = -1.0 if limit.sense == "<=" else 1.0
         per_share = sign * binding.price * result.best.objective
-        ratio = not limit.metric.startswith(DIFFERENCE)
-        found[limit.text] = per_share / (limit_value(result, limit) if ratio else 1.0)
+        value = limit_value(limit, design=result.design, tuned=result.baseline)
+        found[limit.text] = per_share / (1.0 if is_difference(limit.metric) else value)
     return found

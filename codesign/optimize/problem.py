@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from codesign.config.limits import Limit
+from codesign.config.limits import Limit, is_difference
 from codesign.config.study import Study
 from codesign.core.compiler import jitted
 from codesign.core.paths import get_path
@@ -120,7 +120,7 @@ def log_constraint(
     if limit.path is not None:
         bound = limit.factor * get_path(design, limit.path)
     sign = 1.0 if limit.sense == "<=" else -1.0
-    if limit.metric.startswith("quality."):
+    if is_difference(limit.metric):
         return sign * (value - bound)
     return sign * jnp.log(value / bound)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from codesign.config.limits import Limit
+from codesign.config.limits import Limit, is_difference
 from codesign.core.paths import get_path
 from codesign.optimize.discrete import FEASIBLE, Mask, mutate
 from codesign.optimize.ends import reached_values
@@ -209,7 +209,7 @@ class Relaxer:
             )
             old = limit.factor * float(get_path(placed, limit.path))
         signed = amount if limit.sense == "<=" else -amount
-        differs = limit.metric.startswith("quality.")
+        differs = is_difference(limit.metric)
         exact = old + signed if differs else old * float(np.exp(signed))
         new = _outward(exact, up=limit.sense == "<=")
         amount = abs(new - old) if differs else abs(float(np.log(new / old)))

@@ -5,9 +5,8 @@
 
 import math
 
-from codesign.config.limits import Limit
+from codesign.config.limits import Limit, is_difference
 from codesign.config.units import format_quantity
-from codesign.core.paths import get_path
 from codesign.core.quantities import Unit
 from codesign.cost.limits import UNUSED, Limits
 from codesign.optimize.prices import limit_value, prices_per_unit
@@ -63,7 +62,8 @@ def _per_unit(result: Result) -> dict[str, str]:
     found: dict[str, str] = {}
     for text, price in prices_per_unit(result).items():
         limit = limits[text]
-        size, name = _one(limit_value(result, limit), metric_unit(limit.metric))
+        value = limit_value(limit, design=result.design, tuned=result.baseline)
+        size, name = _one(value, metric_unit(limit.metric))
         found[text] = f"{quantity(price * size, objective)} per {name}"
     return found
 
@@ -81,13 +81,13 @@ def _one(value: float, unit: Unit) -> tuple[float, str]:
 
 def _used(binding: Binding) -> str:
     """Use over limit; for quality, whose limit may be 0, the distance left."""
-    if binding.name.startswith("quality."):
+    if is_difference(binding.name):
         return f"{number(binding.slack)} left"
     return percent(math.exp(-binding.slack), digits=4)
 
 
 def _price_words(name: str, price: float) -> str:
-    step = "0.01 looser" if name.startswith("quality.") else "1 % looser"
+    step = "0.01 looser" if is_difference(name) else "1 % looser"
     return f"{step}: objective {number(-price)} %" if price else "no gain if looser"
 
 
@@ -139,14 +139,5 @@ def _use(limit: Limit, rung: Rung, *, result: Result) -> str:
         value = metric_value(rung, limit.metric)
     else:
         value = quality_quantile(result, rung, limit=limit)
-    bound = _bound(limit, rung, result=result)
-    text = quantity(value, unit)
-    return text if bound is None else f"{text} of {quantity(bound, unit)}"
-
-
-def _bound(limit: Limit, rung: Rung, *, result: Result) -> float | None:
-    if limit.path is not None:
-        return limit.factor * float(get_path(rung.design, limit.path))
-    if limit.baseline:
-        return limit.factor * metric_value(result.baseline, limit.metric)
-    return limit.value
+    bound = limit_value(limit, design=rung.design, tuned=result.baseline)
+    return f"{quantity(value, unit)} of {quantity(bound, unit)}"

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from codesign.config.chances import Chances
-from codesign.config.limits import metric_units
+from codesign.config.limits import is_difference, metric_units
 from codesign.config.quality import load_quality_draws
 from codesign.config.study import Study
 from codesign.config.sweep import Axis, Plan
@@ -297,7 +297,7 @@ def _paired(climber: Climber, theta: Theta, *, tuned: Rung) -> Theta:
     for i, limit in enumerate(limits):
         sign = 1.0 if limit.sense == "<=" else -1.0
         if limit.baseline:
-            quality = limit.metric.startswith("quality.")
+            quality = is_difference(limit.metric)
             value = sign * said[i] + 1.0 if quality else np.exp(sign * said[i])
             bounds[i] = limit.factor * value
     return theta.replace(bounds=jnp.asarray(bounds))

@@ -4,10 +4,11 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from codesign.calibrate.intervals import stack_intervals
-from codesign.config.stacks import load_stack
+from codesign.config.stacks import load_stack, stack_info
 from tests.app.runner import answer, invoke
 from tests.calibrate.test_fit import TRUE, made
 
@@ -80,6 +81,21 @@ def test_calibrate_writes_a_stack_that_loads(rows: Path, few: Path):
     assert "--rows rows.csv" in text
     assert str(rows.parent) not in text
     assert stack_intervals(str(out))["step_time"].high < 0.05
+
+
+def test_a_stack_holds_the_covariance_of_its_constants(rows: Path, few: Path):
+    out = rows.parent / "mine.yaml"
+    asked = ("calibrate", "--rows", rows, "--chip", "H100", "--constants", few)
+    found = json.loads(invoke(*asked, "--json").stdout)
+    assert invoke(*asked, "--out", out).exit_code == 0
+    kept = stack_info(str(out)).fit["covariance"]
+    assert list(kept) == [c["label"] for c in found["constants"]]
+    whole = np.array(found["covariance"])
+    assert np.linalg.eigvalsh(whole).min() > 0
+    assert whole == pytest.approx(whole.T)
+    for place, lower in enumerate(kept.values()):
+        assert lower == pytest.approx(whole[place, : place + 1], rel=0.01)
+    assert f"[{next(iter(kept.values()))[0]}]" in out.read_text(encoding="utf-8")
 
 
 def test_calibrate_as_json(rows: Path, few: Path):

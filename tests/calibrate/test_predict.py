@@ -152,13 +152,12 @@ def test_without_first_tokens_none_are_predicted(tmp_path: Path, models: Path):
 def test_window_load_by_hand(tmp_path: Path):
     text = EXPERTS.removesuffix(",,,,") + ",50,2.4,0.25,"
     row = read_rows(write(tmp_path, "rows.csv", HEADER, text)).rows[0]
-    load = window_load(row, recurrent=False)
+    load = window_load(row)
     assert load.sequences == 80.0
     assert load.context == 350.0
     assert load.prefills_per_step == pytest.approx(0.3)
     assert load.prompt_tokens == pytest.approx(300 * 0.25 + 16 * 0.75)
     assert load.prompt_tokens + load.hit_tokens == pytest.approx(300.0)
-    assert window_load(row, recurrent=True).prompt_tokens == pytest.approx(300.0)
 
 
 FORMATS = {"16": (16.0, 0.0, 0.0), "8": (8.0, 0.0, 0.0), "4.25": (4.0, 0.25, 16.0)}

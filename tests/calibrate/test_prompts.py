@@ -103,13 +103,24 @@ def test_more_shared_than_there_is_is_a_fault(tmp_path: Path):
 
 def test_history_is_held_once_and_not_computed_by_hand(tmp_path: Path):
     row = one(tmp_path, line(prompt="500,measured,300"))
-    load = window_load(row, recurrent=False, repeats_cached=0.5)
+    load = window_load(row, repeats_cached=0.5)
     missed = 1 - 0.75 * 0.5
     assert load.prompt_tokens == pytest.approx(200 * missed + 16 * (1 - missed))
     assert load.prompt_tokens + load.hit_tokens == pytest.approx(500.0)
     assert load.context == 300.0
-    whole = window_load(row, recurrent=True)
-    assert (whole.prompt_tokens, whole.hit_tokens, whole.context) == (500, 0, 600)
+
+
+def test_a_recurrent_model_computes_and_holds_all_of_every_prompt(tmp_path: Path):
+    shared = "500,measured,300"
+    plain = line(prompt=shared)
+    hybrid = plain.replace("llama-3-8b", "nemotron-nano-9b-v2")
+    runs = runs_of(read(tmp_path, plain, hybrid).rows)
+    loads, request = runs.loads, runs.designs.request
+    assert np.asarray(loads.prompt_tokens) == pytest.approx(
+        [200 * 0.25 + 16 * 0.75, 500.0]
+    )
+    assert np.asarray(loads.context).tolist() == [300.0, 600.0]
+    assert np.asarray(request.prefix_hit_fraction) == pytest.approx([0.6, 0.0])
 
 
 def cycle(folder: Path, *, distinct: float, batch: float = 10.0) -> MeasuredRow:

@@ -1,17 +1,22 @@
 """Multipliers, shadow prices and elasticities against re-solved searches."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from codesign.core.paths import get_path, set_path
 from codesign.cost.evaluate import evaluate
 from codesign.optimize.evidence import QUALITY, gather_evidence, solve_around
+from codesign.optimize.prices import prices_per_unit
 from codesign.optimize.problem import Theta
 from codesign.optimize.result import Evidence, Result
 from codesign.optimize.space import Floats
 from tests.optimize.studies import Small
 
 SMOOTH = ("chip.compute.macs", "chip.dram.bandwidth", "deployment.decode_voltage")
+TIME = "time_per_output_token"
 STEP = 1e-3
 FINE = 5e-5  # the price of time bends within a step
 
@@ -92,6 +97,29 @@ def test_the_price_of_time_is_the_slope_of_solved_optima(small: Small, fixed: Fl
     ]
     assert price > 0.01
     assert (ends[0] - ends[1]) / (2 * FINE) == pytest.approx(price, rel=3e-4)
+
+
+def test_the_price_of_a_millisecond_is_what_one_more_saves(small: Small, fixed: Floats):
+    engine = small.climber.engine
+    lane = solve_around(engine, small.theta(), values=fixed, mask=small.mask(*SMOOTH))
+    limit = float(np.exp(lane.constraints[0])) * 30e-3 * 0.985
+    theta = small.theta(time=limit)
+    (asked,) = [x for x in small.climber.study.limits if x.metric == TIME]
+    solved = SimpleNamespace(
+        study=SimpleNamespace(limits=(replace(asked, value=limit),)),
+        evidence=evidence(small, fixed, theta=theta),
+        best=SimpleNamespace(objective=np.exp(optimum(small, fixed, theta=theta))),
+        design=None,
+        baseline=None,
+    )
+    more = FINE * limit
+    low, high = (
+        np.exp(optimum(small, fixed, theta=small.theta(time=limit + step)))
+        for step in (-more, more)
+    )
+    (price,) = prices_per_unit(solved).values()
+    assert price == pytest.approx((high - low) / (2 * more), rel=1e-3)
+    assert price < 0
 
 
 @pytest.mark.parametrize(

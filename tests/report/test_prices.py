@@ -41,7 +41,10 @@ def priced(result: Result) -> Result:
 
 
 def test_right_sides_of_limits(priced: Result):
-    values = {x.text: limit_value(priced, x) for x in priced.study.limits}
+    values = {
+        x.text: limit_value(x, design=priced.design, tuned=priced.baseline)
+        for x in priced.study.limits
+    }
     assert values[TPOT] == 0.03
     assert values[AREA] == pytest.approx(float(priced.baseline.cost.chip.area))
     assert values[POWER] == pytest.approx(0.8 * float(priced.design.chip.tdp))
