@@ -177,7 +177,8 @@ def constant_tables(found: Sequence[Calibration]) -> Iterator[str]:
             [
                 f"`{c.label}`",
                 *(quantity(v, Unit(c.unit)) for v in (c.prior, c.value)),
-                f"{quantity(c.low, Unit(c.unit))} to {quantity(c.high, Unit(c.unit))}",
+                f"{quantity(c.low, Unit(c.unit))} to {quantity(c.high, Unit(c.unit))}"
+                + (", no run: from the other stacks" if c.inferred else ""),
             ]
             for c in calibration.constants
         ]

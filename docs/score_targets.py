@@ -102,7 +102,7 @@ def _members(found: Evidence, *chips: str, kind: str) -> list[Prediction]:
 def _constants(found: Evidence) -> list[list[str]]:
     rows: list[list[str]] = []
     for calibration in (found.energy["H100"], found.energy["B200"], *found.tuned):
-        labels = [c.label for c in calibration.constants]
+        labels = [c.label for c in calibration.constants if not c.inferred]
         joules = sum("energy_factor" in x or "power_factor" in x for x in labels)
         rows.append(
             [

@@ -2,9 +2,9 @@
 
     python docs/scorecard.py DATA [--keep FOLDER]
 
-DATA is the folder of measured data. Calibrates every stack of ``ENERGY`` and ``TUNED``
-with one model left out at a time, scores ratios between runs that differ in one thing
-with the shipped constants, kernels, chips and boundaries outside of the fit; fills
+DATA is the folder of measured data. Calibrates every stack of the plan ``PLAN`` and
+those of vLLM 0.5 with one model left out at a time, scores ratios between runs that
+differ in one thing, kernels, chips and boundaries outside of the fit; fills
 ``docs/score_page.txt`` into ``docs/scorecard.md``, draws its pictures and writes the
 table between the two marks of ``README.md``. With FOLDER, parts that were computed
 before are read from there, so that a run that was stopped goes on.
@@ -13,7 +13,7 @@ before are read from there, so that a run that was stopped goes on.
 import argparse
 import pickle
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,27 +41,30 @@ from score_tables import (
 )
 from score_targets import Evidence, target_table
 
-from codesign.calibrate.calibrate import Calibration, calibrate
+from codesign.calibrate.calibrate import (
+    Calibration,
+    calibrate,
+    calibrate_together,
+)
 from codesign.calibrate.deltas import deltas
 from codesign.calibrate.groups import ALL
 from codesign.calibrate.kernel_report import validate_kernels
 from codesign.calibrate.score import Score
 from codesign.calibrate.validate import MILLISECONDS
+from codesign.config.plans import Part, load_plan
 from codesign.core.checks import enable_x64
 from codesign.core.quantities import Unit
 from codesign.report.texts import quantity
 
 BEGIN, END = "<!-- scorecard:begin -->", "<!-- scorecard:end -->"
 ROOT = Path(__file__).resolve().parents[1]
-ENERGY = (
-    ("H100", "H100", "mlenergy-v3", "serving"),
-    ("B200", "B200", "mlenergy-v3", "serving"),
-    ("A100, vLLM 0.5", "A100-SXM4-40GB", "mlenergy-v2", "power"),
-    ("H100, vLLM 0.5", "H100", "mlenergy-v2", "power"),
-)
-TUNED = ("H100,H200", "B200")
-FULL_TIME = ENERGY[:2]  # of these the times are a law of the chip too
-KERNEL_TABLES = ("kernels_gemm", "kernels_attention", "kernels_moe", "kernels_comm")
+PLAN = "public"
+FULL_TIME = {"H100": "vllm-0.11-h100", "B200": "vllm-0.11-b200"}
+"""Stacks of the plan whose times are a law of the chip too."""
+TUNED = ("tuned-hopper", "tuned-b200")
+OLD = "mlenergy-v2"  # runs of vLLM 0.5, to which power alone is fitted
+POWER_TABLES = ("kernels_gemm", "kernels_attention", "kernels_moe")
+KERNEL_TABLES = (*POWER_TABLES, "kernels_comm")
 PRIOR_MATURITY = 1.25
 FIRST_ENGINE = "vllm"  # its recipes hold no request back
 T = TypeVar("T")
@@ -92,32 +95,36 @@ def write(data: Path, *, keep: Path | None) -> None:
     )
 
     known = Parts(keep)
-    found = {
-        name: known.part(
-            f"calibration-{name}",
-            lambda chip=chip, source=source, constants=constants: calibrate(
-                rows, models, chip=chip, source=source, constants=constants
-            ),
+    plan = load_plan(PLAN, data=data)
+    fitted = known.part(
+        "calibration-plan",
+        lambda: calibrate_together(list(plan.parts.values()), plan.models),
+    )
+    stacks = dict(zip(plan.parts, fitted, strict=True))
+    power = Part(rows=rows, chip="A100-SXM4-40GB", source=OLD, constants="power")
+    newer_chip = replace(
+        power,
+        chip="H100",
+        kernels=tuple(data / f"{name}.csv" for name in POWER_TABLES),
+        kernel_chip="H200",
+    )
+    found = {chip: stacks[stack] for chip, stack in FULL_TIME.items()} | {
+        f"{name}, vLLM 0.5": known.part(
+            f"calibration-old-{name}", lambda part=part: calibrate(part, models)
         )
-        for name, chip, source, constants in ENERGY
+        for name, part in (("A100", power), ("H100", newer_chip))
     }
-    engines = [
-        known.part(
-            f"calibration-tuned-{chip}",
-            lambda chip=chip: calibrate(
-                latency, models, chip=chip, constants="fixed_lengths"
-            ),
-        )
-        for chip in TUNED
-    ]
+    engines = [stacks[stack] for stack in TUNED]
     first = known.part(
         "first-tokens",
         lambda: calibrate(
-            latency,
+            Part(
+                rows=latency,
+                chip="H100,H200,B200",
+                engine=FIRST_ENGINE,
+                constants="first_token",
+            ),
             models,
-            chip=",".join(TUNED),
-            engine=FIRST_ENGINE,
-            constants="first_token",
         ),
     )
     tables = [data / f"{name}.csv" for name in KERNEL_TABLES]
@@ -145,7 +152,7 @@ def write(data: Path, *, keep: Path | None) -> None:
         introduction=INTRODUCTION,
         table=table,
         targets=target_table(evidence),
-        batches=batch_table([found[name] for name, *_ in FULL_TIME]),
+        batches=batch_table([found[name] for name in FULL_TIME]),
         our_times=_both(found, ITL),
         our_joules=_both(found, JOULES),
         our_tuned=_of_all(engines),

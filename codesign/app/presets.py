@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from codesign.config.records import ValueInfo
     from codesign.report.tables import Table
 
-KINDS = ("calibration", "chips", "models", "stacks", "studies", "technology")
+KINDS = (
+    "calibration",
+    "chips",
+    "models",
+    "plans",
+    "stacks",
+    "studies",
+    "technology",
+)
 What = Annotated[
     str | None,
     typer.Argument(
@@ -147,7 +155,7 @@ def _show(kind: str, name: str, *, as_json: bool) -> None:
     from codesign.app.output import console, print_json, show_table
     from codesign.config.catalogue import find_preset
 
-    if kind in ("studies", "calibration"):
+    if kind in ("studies", "calibration", "plans"):
         text = find_preset(kind, name).read_text(encoding="utf-8")
         if as_json:
             print_json({"name": name, "text": text})

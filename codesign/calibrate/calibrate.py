@@ -4,8 +4,9 @@ Files of measured rows and models -> a ``Calibration``: fitted constants with
 intervals, scores on unseen models; and the stack that holds them, as YAML.
 """
 
+import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codesign.calibrate.fit import FARTHEST, Fit, felt, of_requests
-from codesign.calibrate.folds import leave_one_model_out, predict
+from codesign.calibrate.fit import FARTHEST, Case, Fit, felt, of_requests
+from codesign.calibrate.folds import Folds, leave_one_model_out, predict
 from codesign.calibrate.groups import Group, group_scores
 from codesign.calibrate.intervals import Interval, coverage, error_intervals
+from codesign.calibrate.kernel_power import KernelPower, fit_kernel_power, with_kernels
+from codesign.calibrate.kernels import KernelPrediction, predict_kernels
 from codesign.calibrate.predict import Prediction
-from codesign.calibrate.runs import Runs, gather_runs
+from codesign.calibrate.runs import gather_runs
 from codesign.config.calibration import load_constants
 from codesign.config.catalogue import read_preset
+from codesign.config.kernels import read_kernels
+from codesign.config.plans import Part
 from codesign.config.rows import MeasuredRow, RowFault, read_model_rows, read_rows
 from codesign.config.servers import engine_of, stack_of
 from codesign.config.units import format_quantity
@@ -42,7 +47,8 @@ class Fitted:
 
     ``low`` and ``high`` are the jackknife over models; factors of a task's
     prompt length are relative to the file's. ``at_end`` says that the prior lets
-    the constant move no further.
+    the constant move no further, ``inferred`` that no run of the stack feels it: its
+    value comes from the same constant of stacks fitted with it.
     """
 
     label: str
@@ -53,6 +59,7 @@ class Fitted:
     low: float
     high: float
     at_end: bool
+    inferred: bool
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,8 @@ class Calibration:
     scores, ``in_sample`` those of the fit to all runs, ``before`` those of the
     shipped constants; ``errors`` the 80 % intervals of ln(measured / predicted)
     and ``covered`` the share of runs that intervals from other models hold.
-    ``covariance`` is that of ln(constants), from the curvature of the loss.
+    ``covariance`` is that of ln(constants), from the curvature of the loss;
+    ``kernels`` what single kernels said of power, if they were asked.
     """
 
     chip: str
@@ -79,64 +87,123 @@ class Calibration:
     unseen: tuple[Prediction, ...]
     faults: tuple[RowFault, ...]
     covariance: tuple[tuple[float, ...], ...]
+    kernels: KernelPower | None
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A part with its runs, constants and what could not be used."""
+
+    part: Part
+    case: Case
+    inferred: frozenset[str]
+    kernels: KernelPower | None
+    faults: tuple[RowFault, ...]
 
 
 def calibrate(
-    rows_path: str | Path,
+    part: Part,
     models_path: str | Path | None = None,
     *,
-    chip: str,
-    source: str = "",
-    engine: str = "",
-    constants: str | Path = "serving",
     progress: Callable[[str], None] = lambda _: None,
 ) -> Calibration:
     """Fit a stack's constants to the measured runs of one chip.
 
-    ``chip`` is the name in the column ``gpu``, or several with commas between that
-    share one stack; ``source`` and ``engine`` keep the rows of one source and of one
-    serving engine; ``constants`` names what is fitted, with priors. Rows that the
-    source flags as irregular are not used.
+    Rows that the source flags as irregular are not used.
+
+    Raises:
+        InputError: a file cannot be read, or too few runs are left.
+        Float64DisabledError: 64-bit floats are off.
+
+    Example:
+        calibrate(Part(rows=Path("serving.csv"), chip="H100"), "models.csv")
+    """
+    return calibrate_together([part], models_path, progress=progress)[0]
+
+
+def calibrate_together(
+    parts: Sequence[Part],
+    models_path: str | Path | None = None,
+    *,
+    progress: Callable[[str], None] = lambda _: None,
+) -> tuple[Calibration, ...]:
+    """Fit several stacks at once; their ``common`` constants inform one another.
+
+    A model is left out of all of them at once.
 
     Raises:
         InputError: a file cannot be read, or too few runs are left.
         Float64DisabledError: 64-bit floats are off.
     """
     models = {} if models_path is None else read_model_rows(models_path)
-    given = read_rows(rows_path)
-    chips = chip.split(",")
-    kept = [
+    prepared = [_prepared(part, models, alone=len(parts) == 1) for part in parts]
+    found = leave_one_model_out([each.case for each in prepared], progress=progress)
+    return tuple(
+        _concluded(each, folds) for each, folds in zip(prepared, found, strict=True)
+    )
+
+
+def _prepared(
+    part: Part, models: Mapping[str, Mapping[str, str]], *, alone: bool
+) -> _Prepared:
+    given = read_rows(part.rows)
+    asked = load_constants(part.constants)
+    waiting = of_requests(asked)
+    usable = [
         row
         for row in given.rows
-        if row.chip in chips
-        and source in ("", row.source)
-        and engine in ("", engine_of(row))
+        if row.chip in part.chip.split(",")
+        and part.source in ("", row.source)
+        and part.engine in ("", engine_of(row))
+        and not row.flag
+        and _complete(row, waiting=waiting)
     ]
-    asked = load_constants(constants)
-    waiting = of_requests(asked)
-    usable = [r for r in kept if not r.flag and _complete(r, waiting=waiting)]
     runs, faults = gather_runs(usable, models)
     if runs is None:
         raise InputError(
-            _nothing(given.rows, chip=chip, source=source, engine=engine)
+            _nothing(given.rows, part)
             + (" Constants of requests need ttft_ms." if waiting else "")
         )
-    wanted = felt(runs, asked)
-    folds = leave_one_model_out(runs, wanted, progress=progress)
+    kernels = None
+    if part.kernels:
+        chip = part.kernel_chip or part.chip
+        kernels = fit_kernel_power(_kernels(part.kernels), chip=chip)
+        asked = with_kernels(asked, kernels)
+    moving = felt(runs, asked)
+    others = () if alone else tuple(c for c in asked if c.common and c not in moving)
+    return _Prepared(
+        part=part,
+        case=Case(runs, (*moving, *others)),
+        inferred=frozenset(c.label for c in others),
+        kernels=kernels,
+        faults=(*given.faults, *faults),
+    )
+
+
+@functools.cache
+def _kernels(files: tuple[Path, ...]) -> tuple[KernelPrediction, ...]:
+    """Predictions of the kernels whose power was read."""
+    rows = [row for file in files for row in read_kernels(file).rows if row.power > 0]
+    return predict_kernels(rows)[0]
+
+
+def _concluded(prepared: _Prepared, folds: Folds) -> Calibration:
+    case, found = prepared.case, folds.fit
     return Calibration(
-        chip=chip,
-        stack=stack_of(runs.rows[0]),
-        runs=folds.fit.rows,
-        models=folds.fit.models,
-        constants=_fitted(folds.fit, runs, jackknife=folds.jackknife),
-        correlations=_correlations(folds.fit),
+        chip=prepared.part.chip,
+        stack=stack_of(case.runs.rows[0]),
+        runs=found.rows,
+        models=found.models,
+        constants=_fitted(found, prepared, jackknife=folds.jackknife),
+        correlations=_correlations(found),
         groups=group_scores(folds.unseen),
-        in_sample=group_scores(predict(runs, folds.fit)),
+        in_sample=group_scores(predict(case.runs, found)),
         errors=error_intervals(folds.unseen),
         covered=coverage(folds.unseen),
         unseen=folds.unseen,
-        faults=(*given.faults, *faults),
-        covariance=tuple(tuple(map(float, row)) for row in folds.fit.covariance),
+        faults=prepared.faults,
+        covariance=tuple(tuple(map(float, row)) for row in found.covariance),
+        kernels=prepared.kernels,
     )
 
 
@@ -163,10 +230,9 @@ def stack_document(found: Calibration, *, name: str, command: str) -> dict[str, 
                 "value": _plain(value),
                 "low": _plain(low),
                 "high": _plain(high),
-                "status": "calibrated",
-                "confidence": "B",
-                "source": f"{found.runs} served runs of {found.models} models on "
-                f"{found.chip}; +- one jackknife sigma over models",
+                "status": "derived" if constant.inferred else "calibrated",
+                "confidence": "C" if constant.inferred else "B",
+                "source": _source(found, constant),
             }
     return {
         "name": name,
@@ -191,6 +257,17 @@ def stack_document(found: Calibration, *, name: str, command: str) -> dict[str, 
             },
         },
     }
+
+
+def _source(found: Calibration, constant: Fitted) -> str:
+    if constant.inferred:
+        return (
+            "no run of this stack; from runs of the stacks fitted with it, +- one sigma"
+        )
+    return (
+        f"{found.runs} served runs of {found.models} models on {found.chip}; "
+        "+- one jackknife sigma over models"
+    )
 
 
 def _covariance(found: Calibration) -> dict[str, list[float]]:
@@ -219,6 +296,7 @@ def calibration_dict(found: Calibration) -> dict[str, Any]:
         "groups": [asdict(g) for g in found.groups],
         "in_sample": [asdict(g) for g in found.in_sample],
         "errors": {k: asdict(v) for k, v in found.errors.items()},
+        "kernels": asdict(found.kernels) if found.kernels else None,
         "faults": [asdict(fault) for fault in found.faults],
     }
 
@@ -245,9 +323,7 @@ def _complete(row: MeasuredRow, *, waiting: bool) -> bool:
     return known and (row.fixed_lengths or math.isfinite(row.step_time))
 
 
-def _nothing(
-    rows: tuple[MeasuredRow, ...], *, chip: str, source: str, engine: str
-) -> str:
+def _nothing(rows: Sequence[MeasuredRow], part: Part) -> str:
     chips, sources, engines = (
         ", ".join(sorted(set(names) - {""})) or "none"
         for names in (
@@ -256,24 +332,26 @@ def _nothing(
             (engine_of(row) for row in rows),
         )
     )
-    asked = f" of source {source!r}" if source else ""
-    asked += f" on engine {engine!r}" if engine else ""
+    asked = f" of source {part.source!r}" if part.source else ""
+    asked += f" on engine {part.engine!r}" if part.engine else ""
     return (
-        f"no usable run on chip {chip!r}{asked}. Chips in the file: {chips}; "
+        f"no usable run on chip {part.chip!r}{asked}. Chips in the file: {chips}; "
         f"sources: {sources}; engines: {engines}. Runs need itl_ms and "
         "step_ms_effective, no flag."
     )
 
 
 def _fitted(
-    fit: Fit, runs: Runs, *, jackknife: NDArray[np.float64]
+    fit: Fit, prepared: _Prepared, *, jackknife: NDArray[np.float64]
 ) -> tuple[Fitted, ...]:
-    units = path_units(Design)
+    units, runs = path_units(Design), prepared.case.runs
     found: list[Fitted] = []
     for place, constant in enumerate(fit.constants):
         values = np.asarray(get_path(runs.designs, constant.path))
         before = 1.0 if constant.tasks else float(values.flat[0])
-        move, spread = fit.moves[place], jackknife[place]
+        inferred = constant.label in prepared.inferred
+        own = constant.spread * math.sqrt(1 - constant.common) if inferred else 0.0
+        move, spread = fit.moves[place], math.hypot(jackknife[place], own)
         found.append(
             Fitted(
                 label=constant.label,
@@ -287,6 +365,7 @@ def _fitted(
                     abs(move - fit.centre[place]) > NEARLY * FARTHEST * constant.spread
                     or before * math.exp(move) < constant.low * (1 + LEAST)
                 ),
+                inferred=inferred,
             )
         )
     return tuple(found)

@@ -1,10 +1,11 @@
-"""Which constants of a serving stack and its chip explain measured runs best?
+"""Which constants of serving stacks and their chips explain measured runs best?
 
-Runs and constants with priors -> fitted values with their covariance.
+Runs and constants with priors, stack by stack -> fitted values with their covariance.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ TYPICAL_ROWS = 15.0  # rows of a model with weight 1
 WEIGHTS = (0.3, 3.0)  # smallest and largest weight of a row
 PRIOR_WEIGHT = 3.0  # rows of a model err alike: nine of them count as one
 FARTHEST = 3.0  # prior standard deviations that a constant may move
+UNFELT = 1e-9  # of a weighted error, which rounding moves by less
 STACK = "stack."
 FIRST_TOKEN = 3  # place of its errors among those of a run
 OF_REQUESTS = ("stack.request_time", "stack.prompt_token_time")
@@ -51,46 +53,62 @@ class Fit:
         return self.moves * _belongs(self.constants, runs)
 
 
-def fit(
-    runs: Runs, constants: Sequence[Constant], *, start: Floats | None = None
-) -> Fit:
-    """Maximum a posteriori constants of runs on one chip and stack.
+@dataclass(frozen=True)
+class Case:
+    """Runs on one stack, and the constants that are fitted to them."""
 
-    minimize sum_r rho(w_r ln(pred_r / meas_r) / 0.1) + sum_c (3 z_c)^2
+    runs: Runs
+    constants: tuple[Constant, ...]
+
+    def __post_init__(self) -> None:
+        own = [c for c in self.constants if c.path.startswith(STACK)]
+        if any(np.ptp(_values(c, self.runs)) > 0 for c in own):
+            stacks = sorted({stack_of(row) for row in self.runs.rows})
+            raise InputError(
+                f"runs of one stack make a case, not of {', '.join(stacks)}."
+            )
+
+
+def fit(
+    cases: Sequence[Case], *, start: Sequence[Floats] | None = None
+) -> tuple[Fit, ...]:
+    """Maximum a posteriori constants of stacks, each with runs of its own.
+
+    minimize sum_r rho(w_r ln(pred_r / meas_r) / 0.1) + 9 z^T R^-1 z
     rho(x) = 2 (sqrt(1 + x^2) - 1),  z_c = (ln c - ln prior_c) / spread_c
     over ln latency, ln step time and ln power at the measured step, and ln time to
     the first token where constants of requests are fitted;
-    w_r^2 = 15 / rows of the same model, within 0.3 and 3.
+    w_r^2 = 15 / rows of the same model in the case, within 0.3 and 3;
+    R is 1 on the diagonal and sqrt(k_a k_b) between the same constant of two stacks,
+    k its ``common``.
 
     Assumes: independent errors of rows; the weights keep a model with many rows
     from outvoting the others.
     Source: soft-L1 and weights as in docs/theory/calibration.md; solved by the
     trust-region method of SciPy with exact derivatives.
-
-    Raises:
-        InputError: the runs are on stacks in which a fitted constant differs.
     """
-    own = [c for c in constants if c.path.startswith(STACK)]
-    if any(np.ptp(_values(c, runs)) > 0 for c in own):
-        stacks = sorted({stack_of(row) for row in runs.rows})
-        raise InputError(f"one stack at a time is fitted, not {', '.join(stacks)}.")
-    problem = _Problem(runs, tuple(constants))
-    spread = problem.spread
+    problem = _Together(cases)
     found = least_squares(
         problem.residuals,
-        np.maximum(problem.centre if start is None else start, problem.lowest),
+        np.maximum(
+            problem.centre if start is None else np.concatenate(start), problem.lowest
+        ),
         jac=problem.slopes,  # pyright: ignore[reportArgumentType]
-        bounds=(problem.lowest, problem.centre + FARTHEST * spread),
-        x_scale=spread,
+        bounds=(problem.lowest, problem.centre + FARTHEST * problem.spread),
+        x_scale=problem.spread,
         loss=problem.loss,  # pyright: ignore[reportArgumentType]
     )
-    return Fit(
-        constants=tuple(constants),
-        moves=found.x,
-        centre=problem.centre,
-        covariance=np.linalg.inv(found.jac.T @ found.jac),
-        rows=len(runs.rows),
-        models=len({row.model for row in runs.rows}),
+    covariance = np.linalg.inv(found.jac.T @ found.jac)
+    return tuple(
+        Fit(
+            constants=case.constants,
+            moves=found.x[place],
+            centre=problem.centre[place],
+            covariance=covariance[place, place],
+            rows=len(case.runs.rows),
+            models=len({row.model for row in case.runs.rows}),
+        )
+        for case, place in zip(cases, problem.places, strict=True)
     )
 
 
@@ -101,34 +119,42 @@ def of_requests(constants: Sequence[Constant]) -> bool:
 
 def felt(runs: Runs, constants: Sequence[Constant]) -> tuple[Constant, ...]:
     """The constants that change a prediction of the runs, and are not zero there."""
-    scalable = [c for c in constants if np.all(_values(c, runs) > 0)]
-    problem = _Problem(runs, tuple(scalable))
-    slopes = problem.slopes(problem.centre)[: -len(scalable)]
-    moving = np.any(slopes != 0, axis=0)
+    scalable = tuple(c for c in constants if np.all(_values(c, runs) > 0))
+    _, slopes = _Measured(Case(runs, scalable)).errors(_centres(scalable, runs))
+    moving = np.max(np.abs(slopes), axis=0) > UNFELT
     return tuple(c for c, moves in zip(scalable, moving, strict=True) if moves)
 
 
-class _Problem:
-    """Residuals and slopes, evaluated together and kept for the last point."""
+class _Together:
+    """Residuals of all cases and of the priors, and their slopes."""
 
-    def __init__(self, runs: Runs, constants: tuple[Constant, ...]) -> None:
-        self.runs = runs
-        self.paths = tuple(c.path for c in constants)
-        self.waiting = of_requests(constants)
-        self.belongs = _belongs(constants, runs)
+    def __init__(self, cases: Sequence[Case]) -> None:
+        self.cases = [_Measured(case) for case in cases]
+        ends = np.cumsum([0, *(len(case.constants) for case in cases)])
+        self.places = [slice(*pair) for pair in pairwise(map(int, ends))]
+        constants = [c for case in cases for c in case.constants]
         self.spread = np.array([c.spread for c in constants])
-        self.centre = np.array([_centre(c, runs) for c in constants])
-        self.lowest = np.array([_lowest(c, runs) for c in constants])
-        names = [row.model for row in runs.rows]
-        counts = np.array([names.count(name) for name in names])
-        self.weights = np.clip(np.sqrt(TYPICAL_ROWS / counts), *WEIGHTS)
-        self._last: tuple[bytes, Floats, Floats] | None = None
+        self.centre = np.concatenate([_centres(c.constants, c.runs) for c in cases])
+        self.lowest = np.concatenate(
+            [[_lowest(c, case.runs) for c in case.constants] for case in cases]
+        )
+        root = np.linalg.cholesky(_prior_covariance(constants))
+        self.prior = np.asarray(PRIOR_WEIGHT * np.linalg.inv(root), np.float64)
 
     def residuals(self, moves: Floats) -> Floats:
-        return self._both(moves)[0]
+        parts = [
+            case.errors(moves[place])[0]
+            for case, place in zip(self.cases, self.places, strict=True)
+        ]
+        return np.concatenate([*parts, self.prior @ (moves - self.centre)])
 
     def slopes(self, moves: Floats) -> Floats:
-        return self._both(moves)[1]
+        parts: list[Floats] = []
+        for case, place in zip(self.cases, self.places, strict=True):
+            own = case.errors(moves[place])[1]
+            parts.append(np.zeros((len(own), len(moves))))
+            parts[-1][:, place] = own
+        return np.concatenate([*parts, self.prior])
 
     def loss(self, squares: Floats) -> Floats:
         """Soft-L1 of the runs and squares of the priors, with two derivatives."""
@@ -140,7 +166,22 @@ class _Problem:
         )
         return table
 
-    def _both(self, moves: Floats) -> tuple[Floats, Floats]:
+
+class _Measured:
+    """Weighted errors of the runs of a case, kept for the last point."""
+
+    def __init__(self, case: Case) -> None:
+        self.runs = case.runs
+        self.paths = tuple(c.path for c in case.constants)
+        self.waiting = of_requests(case.constants)
+        self.belongs = _belongs(case.constants, case.runs)
+        names = [row.model for row in case.runs.rows]
+        counts = np.array([names.count(name) for name in names])
+        self.weights = np.clip(np.sqrt(TYPICAL_ROWS / counts), *WEIGHTS)
+        self._last: tuple[bytes, Floats, Floats] | None = None
+
+    def errors(self, moves: Floats) -> tuple[Floats, Floats]:
+        """w ln(pred / meas) / 0.1 of all metrics and rows, and its slopes."""
         key = moves.tobytes()
         if self._last is None or self._last[0] != key:
             self._last = (key, *self._evaluate(moves))
@@ -154,20 +195,10 @@ class _Problem:
         known = np.isfinite(errors)
         known[FIRST_TOKEN] &= self.waiting
         scale = self.weights / NOISE
-        parts = [np.where(known, errors, 0.0) * scale]
-        tables = [
-            np.where(known[..., None], gradients, 0.0) * scale[:, None] * self.belongs
-        ]
-        prior = PRIOR_WEIGHT * (moves - self.centre) / self.spread
-        return (
-            np.concatenate([*(part.ravel() for part in parts), prior]),
-            np.concatenate(
-                [
-                    *(t.reshape(-1, len(moves)) for t in tables),
-                    np.diag(PRIOR_WEIGHT / self.spread),
-                ]
-            ),
-        )
+        scaled = np.where(known, errors, 0.0) * scale
+        bent = np.where(known[..., None], gradients, 0.0)
+        bent = bent * scale[:, None] * self.belongs
+        return scaled.ravel(), bent.reshape(-1, len(moves))
 
 
 def log_errors(
@@ -223,6 +254,20 @@ def _belongs(constants: Sequence[Constant], runs: Runs) -> Floats:
 
 def _values(constant: Constant, runs: Runs) -> Floats:
     return np.asarray(get_path(runs.designs, constant.path), float)
+
+
+def _centres(constants: Sequence[Constant], runs: Runs) -> Floats:
+    return np.array([_centre(c, runs) for c in constants])
+
+
+def _prior_covariance(constants: Sequence[Constant]) -> Floats:
+    """Of the logarithms of all constants of all cases."""
+    spread = np.array([c.spread for c in constants])
+    share = np.sqrt([c.common for c in constants])
+    same = np.array([[a.label == b.label for b in constants] for a in constants])
+    together = same * np.outer(share, share)
+    np.fill_diagonal(together, 1.0)
+    return together * np.outer(spread, spread)
 
 
 def _centre(constant: Constant, runs: Runs) -> float:

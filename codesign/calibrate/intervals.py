@@ -10,7 +10,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from codesign.calibrate.groups import METRICS, metric_error
 from codesign.calibrate.predict import Prediction
@@ -65,14 +64,14 @@ def stack_intervals(stack: str) -> dict[str, Interval]:
 def error_intervals(unseen: Sequence[Prediction]) -> dict[str, Interval]:
     """80 % interval of the logarithmic error of each metric.
 
-    mu = mean over models of their mean errors;  s^2 = b^2 (1 + 1 / n) + w^2
-    interval = mu -+ t(0.9, n - 1) s
+    ends = q(0.5) + (1 + 1 / n) (q(p) - q(0.5)),  p = 0.1 and 0.9
 
-    with b^2 the variance between the n models and w^2 the mean variance within
-    one. Metrics that fewer than three models measured are left out.
+    with q the quantiles of the errors of all runs, the n models weighing the same.
+    Metrics that fewer than three models measured are left out.
 
-    Assumes: a new model errs as one more draw from those seen.
-    Source: random-effects model; Gelman and Hill (2006), chapter 12.
+    Assumes: a new model errs as one more draw from those seen; n of them show 1 + 1 / n
+    less of the spread.
+    Source: docs/decisions/32_quantiles_of_unseen_models.md.
     """
     found: dict[str, Interval] = {}
     for metric in METRICS:
@@ -99,12 +98,22 @@ def coverage(unseen: Sequence[Prediction]) -> dict[str, float]:
 
 
 def _interval(errors: Sequence[Floats]) -> Interval:
-    count = len(errors)
-    means = np.array([e.mean() for e in errors])
-    between = np.var(means, ddof=1) * (1 + 1 / count)
-    within = np.mean([e.var() for e in errors])
-    reach = stdtrit(count - 1, (1 + LEVEL) / 2) * math.sqrt(between + within)
-    return Interval(low=float(means.mean() - reach), high=float(means.mean() + reach))
+    wider = 1 + 1 / len(errors)
+    tail = (1 - LEVEL) / 2
+    low, middle, high = _quantiles(errors, (tail, 0.5, 1 - tail))
+    return Interval(
+        low=float(middle + wider * (low - middle)),
+        high=float(middle + wider * (high - middle)),
+    )
+
+
+def _quantiles(errors: Sequence[Floats], levels: Sequence[float]) -> Floats:
+    """Quantiles of the errors of all models, each model with the same weight."""
+    values = np.concatenate(errors)
+    weights = np.concatenate([np.full(len(e), 1 / len(e)) for e in errors])
+    order = np.argsort(values)
+    below = np.cumsum(weights[order]) - weights[order] / 2
+    return np.interp(levels, below / len(errors), values[order])
 
 
 def _errors_by_model(

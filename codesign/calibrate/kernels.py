@@ -25,9 +25,10 @@ from codesign.config.technology import load_technology
 from codesign.core.checks import check_x64
 from codesign.core.compiler import jitted
 from codesign.core.errors import CodesignError
-from codesign.core.quantities import Bytes, Seconds, Watts
+from codesign.core.quantities import Bytes, MacsPerByte, Seconds, Watts
 from codesign.core.record import Record, as_float64
 from codesign.core.solve import rising_root
+from codesign.cost.energy import RowEnergy
 from codesign.cost.residency import Memory
 from codesign.cost.step import step_cost, step_detail, table_work
 from codesign.hardware.silicon import silicon
@@ -67,7 +68,11 @@ COLD = 2.0  # times the cache: repeats of a smaller operand do not draw DRAM pow
 
 
 class KernelCost(Record):
-    """Time and power of a kernel, the parts of its time, and what it stores."""
+    """Time and power of a kernel, the parts of its time, and what it stores.
+
+    ``joules`` are those at full clock. ``active_power`` is that of a chip at work
+    without them, ``still_power`` that of one that waits, ``power_limit`` the most.
+    """
 
     duration: Seconds
     power: Watts
@@ -76,6 +81,11 @@ class KernelCost(Record):
     fixed: Seconds
     stored: Bytes
     cache: Bytes
+    intensity: MacsPerByte
+    joules: RowEnergy
+    active_power: Watts
+    still_power: Watts
+    power_limit: Watts
 
 
 @dataclass(frozen=True)
@@ -252,4 +262,9 @@ def _cost(kernel: KernelWork, *, host: Design) -> KernelCost:
         fixed=jnp.sum(times.launch) + latency + launch,
         stored=jnp.sum(done_work.weight_bytes + done_work.cache_bytes),
         cache=(1 - design.chip.sram.tile_fraction) * design.chip.sram.capacity,
+        intensity=jnp.sum(done_work.macs) / jnp.sum(done.traffic.dram_bytes),
+        joules=done.joules,
+        active_power=built.active_power,
+        still_power=built.static_power + built.memory_power,
+        power_limit=design.chip.tdp,
     )

@@ -17,7 +17,7 @@ from codesign.core.quantities import Unit
 from codesign.serving.design import Design
 
 SECTIONS = ("time", "power")
-KEYS = ("prior", "spread", "low", "tasks", "source")
+KEYS = ("prior", "spread", "low", "tasks", "common", "source")
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Constant:
 
     ln(value) has a normal prior around ``prior``, or around the preset's value
     where it is None, with standard deviation ``spread``, and is cut off below
-    ``low``. ``tasks`` limits it to some runs.
+    ``low``. ``tasks`` limits it to some runs. ``common`` is the correlation of that
+    prior between stacks that are fitted together.
     """
 
     path: str
@@ -36,6 +37,7 @@ class Constant:
     tasks: tuple[str, ...]
     section: str
     source: str
+    common: float = 0.0
 
     @property
     def label(self) -> str:
@@ -85,6 +87,10 @@ def _constant(
     if not isinstance(spread, int | float) or not spread > 0:
         problems.add(f"{place}.spread", "expected a number above zero.")
         return []
+    common = entry.get("common", 0.0)
+    if not isinstance(common, int | float) or not 0 <= common < 1:
+        problems.add(f"{place}.common", "expected a correlation from 0 to below 1.")
+        return []
     read = partial(_value, unit=units[path], place=place, problems=problems)
     return [
         Constant(
@@ -95,6 +101,7 @@ def _constant(
             tasks=tuple(str(task) for task in entry.get("tasks") or ()),
             section=section,
             source=str(entry.get("source", "")),
+            common=float(common),
         )
     ]
 

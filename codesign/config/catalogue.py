@@ -18,7 +18,15 @@ from codesign.core.paths import nearest
 
 TITLE = re.compile(r"^title:.*(?:\n[ ].*)*", re.MULTILINE)
 ALIASES = re.compile(r"^aliases:.*(?:\n[ \-\]].*)*", re.MULTILINE)
-KINDS = ("calibration", "chips", "models", "stacks", "studies", "technology")
+KINDS = (
+    "calibration",
+    "chips",
+    "models",
+    "plans",
+    "stacks",
+    "studies",
+    "technology",
+)
 
 
 @cache

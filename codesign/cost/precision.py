@@ -13,6 +13,7 @@ from codesign.hardware.silicon import Silicon
 from codesign.hardware.store import num_slices
 from codesign.model.formats import (
     class_of_four_bits,
+    element_bits,
     interpolate_by_bits,
     is_block_scaled,
     pattern_share,
@@ -92,7 +93,7 @@ def _time_factor(stack: Stack, table: OperatorTable, *, scale_bits: Bits) -> Fac
     """Kernel time over the roofline's: weights by their format, experts, caches."""
     weights = kind_column(KINDS, "weight")
     low = interpolate_by_bits(
-        jnp.clip(table.stored_bits, 4.0, 16.0),
+        element_bits(table.stored_bits, scale_bits=scale_bits),
         at_4=class_of_four_bits(
             scale_bits,
             integer=stack.time_factor_int4,

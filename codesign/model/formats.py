@@ -16,6 +16,7 @@ from codesign.core.quantities import Bits, Count, Factor, Fraction, Scalar
 from codesign.core.smooth import Sharpness, saturate
 
 TOLERANCE = 1e-6
+UNSCALED_BITS = 8.0  # from here on the scale of an element is not counted
 BLOCK_SCALE_BITS = 32.0 / 128**2  # fp8 in blocks of 128 x 128 weights, one float each
 LARGEST_BLOCK_SCALE = 0.05  # of weights in 8 bit that have one scale per block
 LARGEST_GROUP_SCALE = 0.2  # of 4-bit integers, 16 + 4 bit over 128; MXFP4 has 0.25
@@ -42,8 +43,28 @@ def effective_bits(bits: Bits, *, scale_bits: Bits) -> Array:
         >>> float(effective_bits(8.0, scale_bits=0.25))
         8.0
     """
-    scale = jnp.where(is_block_scaled(scale_bits), MX_SCALE_BITS, scale_bits)
-    return jnp.asarray(bits + scale * saturate((8.0 - bits) / 4.0))
+    return jnp.asarray(bits + _scale(scale_bits) * saturate((8.0 - bits) / 4.0))
+
+
+def element_bits(stored: Bits, *, scale_bits: Bits) -> Array:
+    """Bits of an element without its share of a scale: ``effective_bits`` undone.
+
+    b = (b_eff - 2 b_scale) / (1 - b_scale / 4) below 8 bit, b_eff from there on
+
+    Example:
+        >>> float(element_bits(4.25, scale_bits=0.25))
+        4.0
+        >>> float(element_bits(16.0, scale_bits=0.25))
+        16.0
+    """
+    scale, wide = _scale(scale_bits), jnp.asarray(stored)
+    narrow = (wide - 2.0 * scale) / (1.0 - scale / 4.0)
+    return jnp.where(wide < UNSCALED_BITS, narrow, wide)
+
+
+def _scale(scale_bits: Bits) -> Array:
+    """Bits of scale per element of 4 bit."""
+    return jnp.where(is_block_scaled(scale_bits), MX_SCALE_BITS, scale_bits)
 
 
 def pattern_share(density: Fraction) -> Array:

@@ -162,3 +162,34 @@ def test_constants_of_requests_need_first_tokens(rows: Path):
     done = invoke("calibrate", *flags)
     assert done.exit_code == 2
     assert "need ttft_ms" in done.stderr
+
+
+PLAN = """\
+name: two
+stacks:
+  first: {rows: rows.csv, chip: H100, constants: CONSTANTS}
+  second: {rows: rows.csv, chip: H100, constants: CONSTANTS}
+"""
+
+
+def test_a_plan_writes_all_its_stacks(rows: Path, few: Path):
+    plan, out = rows.parent / "two.yaml", rows.parent / "stacks"
+    plan.write_text(PLAN.replace("CONSTANTS", str(few)), encoding="utf-8")
+    done = invoke("calibrate", "--plan", plan, "--data", rows.parent, "--out", out)
+    assert done.exit_code == 0, done.output
+    for name in ("first", "second"):
+        factor = float(load_stack(out / f"{name}.yaml").time_factor_16bit)
+        shipped = float(load_stack("vllm-0.11-h100").time_factor_16bit)
+        move = TRUE["stack.time_factor_16bit"]
+        assert factor / shipped == pytest.approx(np.exp(move), rel=0.03)
+    command = stack_info(str(out / "first.yaml")).fit["command"]
+    assert command == "codesign calibrate --plan two.yaml --out stacks"
+
+
+def test_a_plan_and_single_rows_exclude_each_other(rows: Path):
+    done = invoke("calibrate", "--plan", "public", "--rows", rows, "--chip", "H100")
+    assert done.exit_code == 2
+    assert "leave out --rows, --chip" in done.stderr
+    assert "missing --rows and --chip" in invoke("calibrate").stderr
+    lost = invoke("calibrate", "--rows", rows, "--chip", "H100", "--data", rows.parent)
+    assert "give --plan too" in lost.stderr

@@ -1,11 +1,12 @@
 """A fit finds constants that made the runs, and says how far to trust them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from codesign.calibrate.fit import Fit, felt, fit
+from codesign.calibrate.fit import Case, Fit, felt, fit
 from codesign.calibrate.folds import Folds, leave_one_model_out, predict
 from codesign.calibrate.forecast import forecast
 from codesign.calibrate.intervals import (
@@ -73,6 +74,11 @@ def row(model: str, batch: float, *, chip: str = "H100") -> MeasuredRow:
     )
 
 
+def fit_one(runs: Runs, constants: Sequence[Constant]) -> Fit:
+    (found,) = fit([Case(runs, tuple(constants))])
+    return found
+
+
 def made(*, noise: float = 0.0, seed: int = 0) -> Runs:
     """Runs measured on the model itself, with moved constants."""
     runs, faults = gather_runs([row(m, b) for m in MODELS for b in BATCHES], {})
@@ -104,12 +110,13 @@ def constants() -> tuple[Constant, ...]:
 
 @pytest.fixture(scope="module")
 def exact(constants: tuple[Constant, ...]) -> Fit:
-    return fit(made(), constants)
+    return fit_one(made(), constants)
 
 
 @pytest.fixture(scope="module")
 def folds(constants: tuple[Constant, ...]) -> Folds:
-    return leave_one_model_out(made(noise=0.04), constants)
+    (found,) = leave_one_model_out([Case(made(noise=0.04), constants)])
+    return found
 
 
 def test_the_constants_that_made_the_runs_are_found(exact: Fit):
@@ -133,13 +140,13 @@ def test_covariance_is_symmetric_and_positive(exact: Fit):
 def test_a_strong_prior_holds_a_constant(constants: tuple[Constant, ...]):
     """With a hundredth of the spread the first constant stays where it was."""
     stiff = (replace(constants[0], spread=0.001), *constants[1:])
-    assert abs(fit(made(), stiff).moves[0]) < 0.01
+    assert abs(fit_one(made(), stiff).moves[0]) < 0.01
 
 
 def test_a_constant_stays_above_its_lowest_value(constants: tuple[Constant, ...]):
     shipped = float(made().designs.stack.time_factor_16bit[0])
     floor = (replace(constants[0], low=1.3 * shipped), *constants[1:])
-    assert fit(made(), floor).moves[0] == pytest.approx(np.log(1.3), abs=1e-3)
+    assert fit_one(made(), floor).moves[0] == pytest.approx(np.log(1.3), abs=1e-3)
 
 
 @pytest.mark.slow
@@ -234,7 +241,7 @@ def waiting() -> Runs:
 def test_first_tokens_tell_the_constants_of_requests():
     runs = waiting()
     wanted = tuple(constant(path) for path in (*REQUESTS, *TRUE))
-    found = fit(runs, wanted)
+    found = fit_one(runs, wanted)
     assert found.moves[:2] == pytest.approx(list(REQUESTS.values()), abs=0.04)
     assert found.moves[2:] == pytest.approx(0.0, abs=0.02)
 
@@ -246,8 +253,8 @@ def test_first_tokens_do_not_move_the_constants_of_a_step(
     later = tuple(
         replace(r, time_to_first_token=5 * r.time_to_first_token) for r in runs.rows
     )
-    slow = fit(replace(runs, rows=later), constants)
-    assert slow.moves == pytest.approx(fit(runs, constants).moves, abs=1e-9)
+    slow = fit_one(replace(runs, rows=later), constants)
+    assert slow.moves == pytest.approx(fit_one(runs, constants).moves, abs=1e-9)
     assert [c.path for c in felt(runs, constants)] == list(TRUE)
 
 
@@ -258,7 +265,7 @@ def test_stacks_that_agree_are_fitted_together():
     ]
     runs, _ = gather_runs(rows, {})
     assert runs is not None
-    found = fit(runs, [constant("stack.request_time")])
+    found = fit_one(runs, [constant("stack.request_time")])
     assert found.rows == 2
 
 
@@ -266,18 +273,53 @@ def test_runs_on_two_stacks_are_not_fitted_together(constants: tuple[Constant, .
     runs, _ = gather_runs([row("qwen3-8b", 8), row("qwen3-8b", 8, chip="B200")], {})
     assert runs is not None
     with pytest.raises(InputError, match=r"vllm-0\.11-b200, vllm-0\.11-h100"):
-        fit(runs, constants)
+        fit_one(runs, constants)
+
+
+def test_a_constant_of_two_stacks_is_informed_by_both():
+    """Runs of one stack move the constant of another as far as it is common."""
+    seen = made()
+    idle = made().take([0])
+    factor = replace(constant("stack.time_factor_16bit"), spread=0.3)
+    asleep = tuple(
+        replace(r, inter_token_latency=np.nan, step_time=np.nan, power=np.nan)
+        for r in idle.rows
+    )
+    unseen = replace(idle, rows=asleep)
+    for common in (0.0, 0.5):
+        shared = (replace(factor, common=common),)
+        known, told = fit([Case(seen, shared), Case(unseen, shared)])
+        assert known.moves[0] == pytest.approx(TRUE[factor.path], abs=0.05)
+        assert told.moves[0] == pytest.approx(common * known.moves[0], abs=1e-6)
+        assert told.covariance[0, 0] > known.covariance[0, 0]
+
+
+def test_a_model_is_left_out_of_all_stacks():
+    """What one stack says of a model does not reach another's prediction of it."""
+    shared = (replace(constant("stack.time_factor_16bit"), spread=0.3, common=0.9),)
+    cases = [Case(made().take(range(8)), shared), Case(made().take(range(8)), shared)]
+    slow = tuple(
+        replace(r, inter_token_latency=2 * r.inter_token_latency)
+        if r.model == MODELS[0]
+        else r
+        for r in cases[1].runs.rows
+    )
+    changed = [cases[0], replace(cases[1], runs=replace(cases[1].runs, rows=slow))]
+    before, after = (leave_one_model_out(each)[0] for each in (cases, changed))
+    for left, right in zip(before.unseen, after.unseen, strict=True):
+        same = left.step_time == pytest.approx(right.step_time, rel=1e-6)
+        assert same == (left.row.model == MODELS[0])
 
 
 def test_too_few_models_are_named(constants: tuple[Constant, ...]):
     with pytest.raises(InputError, match=r"needs 2 models.*1: llama-3-8b"):
-        leave_one_model_out(made().take(range(4)), constants)
+        leave_one_model_out([Case(made().take(range(4)), constants)])
 
 
 def test_chips_of_one_stack_are_fitted_together(constants: tuple[Constant, ...]):
     runs, _ = gather_runs([row("qwen3-8b", 8), row("qwen3-8b", 8, chip="H200")], {})
     assert runs is not None
-    assert fit(runs, constants).rows == 2
+    assert fit_one(runs, constants).rows == 2
 
 
 def test_shipped_constants_have_priors_with_sources():
