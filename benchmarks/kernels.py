@@ -1,7 +1,7 @@
 """How far is the roofline of one operator from single measured kernels?
 
 Tables of measured kernels -> benchmarks/results/kernels.md: errors by kind of
-kernel, chip, software and format, as shipped and with three rates fitted to other
+kernel, chip, software and format, as shipped and with rates fitted to other
 shapes, and where they lie.
 
     python benchmarks/kernels.py ../shared/data/kernels_*.csv \
@@ -29,10 +29,11 @@ PAGE = """\
 *As shipped*: rates and launch times of the chip and its serving stack, without the
 factors and overheads of serving; nothing is fitted to these tables here, though the
 efficiencies of the H100 and B200 stacks were read from tables of bf16 products on them.
-*Rates fitted*: factors on arithmetic, bytes and fixed time (next three columns) from
-half of the shapes, scored on the other half, both ways. Power is scored where the
-operand is larger than twice the cache; repeats of a smaller one do not draw the power
-of DRAM.
+*Rates fitted*: factors on arithmetic, bytes and fixed time (next three columns), the
+share of the shorter of arithmetic and bytes that the longer does not hide, and the time
+of one term of the sums that a core forms in turn, from half of the shapes, scored on
+the other half, both ways. Power is scored where the operand is larger than twice the
+cache; repeats of a smaller one do not draw the power of DRAM.
 
 {groups}
 

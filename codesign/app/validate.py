@@ -82,7 +82,7 @@ def validate(
 
     Errors are MAPE, median and bias of inter-token latency, step time, power and
     J/token. Rows that cannot be predicted are listed with their line. Kernels are
-    predicted by the same roofline as shipped, and again with three rates fitted to
+    predicted by the same roofline as shipped, and again with rates fitted to
     half of the shapes and scored on the other half.
 
     Example: codesign validate --rows serving.csv --models models.csv --json

@@ -91,7 +91,7 @@ def fit_kernel_power(
     are fitted; kernels whose operand is smaller than twice the cache draw no DRAM power
     and are left out; joules are those at full clock, which at the power limit is an
     upper bound.
-    Source: docs/decisions/33_kernel_powers_are_weak_priors.md.
+    Source: docs/decisions/33_stacks_are_fitted_together.md.
 
     Raises:
         InputError: fewer than two kinds of kernels with readings on the chip.

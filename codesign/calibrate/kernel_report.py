@@ -31,6 +31,8 @@ HEADER = (
     "compute",
     "bytes",
     "fixed",
+    "exposed",
+    "loop ns",
     "power",
 )
 
@@ -84,7 +86,8 @@ def kernel_cells(report: KernelReport) -> list[list[str]]:
     """One row per kind, chip, software and format, header first.
 
     Errors are MAPE / median / bias in percent; compute, bytes and fixed are the
-    fitted factors on the three parts of the time.
+    fitted factors on the three parts of the time, exposed the share of the shorter
+    one that is not hidden, loop the time of one term of a sum.
     """
     fits = {(f.kind, f.chip, f.software, f.format): f for f in report.fits}
     rows = [
@@ -105,10 +108,11 @@ def bound_cells(report: KernelReport) -> list[list[str]]:
 
 
 def _cells(group: KernelGroup, fit: KernelFit | None) -> list[str]:
-    fitted = ["-"] * 4
+    fitted = ["-"] * 6
     if fit is not None:
         factors = (fit.compute, fit.memory, fit.fixed)
-        fitted = [_score(fit.unseen), *(f"{float(f):.2f}" for f in factors)]
+        more = (f"{float(fit.exposed):.2f}", f"{1e9 * float(fit.loop_time):.3f}")
+        fitted = [_score(fit.unseen), *(f"{float(f):.2f}" for f in factors), *more]
     return [
         group.kind,
         group.chip,

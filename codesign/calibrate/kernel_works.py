@@ -81,6 +81,22 @@ def kernel_works(rows: Sequence[KernelRow]) -> KernelWork:
     return stacked.replace(chosen=np.array(chosen))
 
 
+def loop_length(row: KernelRow) -> Count:
+    """Terms of the longest sum that a core forms in turn.
+
+    K of a product, positions attended, hidden and inner size of an expert; 0 for
+    kernels that sum nothing.
+    """
+    size = row.shape
+    if row.kind == "GEMM":
+        return size["k"]
+    if row.kind.endswith("attention"):
+        return size["kv_len"]
+    if row.kind == "experts":
+        return size["hidden_size"] + size["inter_size"] / size["moe_tp_size"]
+    return 0.0
+
+
 def _unit_work() -> KernelWork:
     """A kernel of a model of one layer in which every size is 1."""
     zero = 0.0

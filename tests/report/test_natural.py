@@ -31,6 +31,6 @@ def test_what_was_never_changed_alone_has_no_error():
 def test_levers_have_the_error_beside_them(result: Result):
     for table in (levers_table(result), printed_levers(result)):
         beside = {row[0]: row[-1] for row in table.rows}
-        assert beside["chip.dram.bandwidth"].startswith("2.6 %")
+        assert beside["chip.dram.bandwidth"].startswith("2.5 %")
         assert beside["stack.dram_efficiency"] == "–"
         assert "error of the measured ratio" in table.columns
