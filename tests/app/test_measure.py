@@ -114,9 +114,9 @@ def test_widened_products_are_no_format_of_the_chip(folder: Path):
     assert "float32" in info["parameters.peak_compute_16bit"].source
 
 
-def test_a_power_that_never_changes_measures_no_energy(folder: Path):
+def test_work_too_small_for_the_meter_measures_no_energy(folder: Path):
     info = chip_info(folder / "chip.yaml").values
-    for name in ("mac_energy_16bit", "bank_energy", "resident_energy"):
+    for name in ("mac_energy_16bit", "bank_energy"):
         assert f"published.{name}" not in info
     stack = load_stack(folder / "stack.yaml")
     assert float(stack.compute_energy_factor) == pytest.approx(1.0, abs=0.2)

@@ -24,7 +24,7 @@ BLOCKS = 4
 
 def least_seconds(loop: Loop, passes: int) -> float:
     spans: list[float] = []
-    for _ in range(7):
+    for _ in range(9):
         start = time.perf_counter()
         jax.block_until_ready(loop.run(passes))
         spans.append(time.perf_counter() - start)
@@ -35,8 +35,7 @@ def least_seconds(loop: Loop, passes: int) -> float:
 def test_time_grows_with_the_passes(size: float):
     loop = resident_loop(size, platform="cpu")
     passes = enough_passes(loop, seconds=2e-3)
-    ratio = least_seconds(loop, 8 * passes) / least_seconds(loop, passes)
-    assert 4 < ratio < 16
+    assert least_seconds(loop, 8 * passes) > 4 * least_seconds(loop, passes)
 
 
 @pytest.mark.parametrize("passes", [0, 1, 2, 7])
