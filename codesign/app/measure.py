@@ -1,6 +1,7 @@
 """``codesign measure``: time a real transformer and kernels on this device."""
 
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,8 @@ from codesign.app.flags import Json
 
 if TYPE_CHECKING:
     from codesign.measure.device import Device
+    from codesign.measure.energies import FittedEnergies
+    from codesign.measure.kernels import Kernel
     from codesign.measure.measure import Measurement, MeasurePlan
     from codesign.measure.sizes import Sizes
     from codesign.report.tables import Table
@@ -86,8 +89,9 @@ def measure(
 ) -> None:
     """Time a real transformer and single kernels on this device, and fit a chip.
 
-    Runs prefill and decode of a Flax model with random weights, products and
-    streams; reads power where the device offers it (NVML, RAPL). Writes rows.csv,
+    Runs prefill and decode of a Flax model with random weights, products in 16 and
+    8 bits, streams and loops on the chip; reads power where the device offers it
+    (NVML, RAPL). Writes rows.csv,
     models.csv, kernels.csv, chip.yaml and stack.yaml, which evaluate, validate and
     calibrate accept.
 
@@ -211,6 +215,39 @@ def _command(plan: "MeasurePlan", *, layers: int, out: Path) -> str:
     return shlex.join(words)
 
 
+def _format(kernel: "Kernel") -> str:
+    """Format of the operands, and that in which they are multiplied if another."""
+    from codesign.measure.kernels import in_own_format
+
+    other = "" if in_own_format(kernel) else f", run in {kernel.executed}"
+    return kernel.format + other
+
+
+def _energies(fitted: "FittedEnergies") -> "Table":
+    from typing import get_type_hints
+
+    from codesign.core.quantities import Unit, unit_of
+    from codesign.measure.energies import Energies
+    from codesign.report.tables import Table
+    from codesign.report.texts import quantity
+
+    hints = get_type_hints(Energies, include_extras=True)
+    rows = tuple(
+        (
+            name,
+            quantity(float(value), unit_of(hints[name]) or Unit("1")),
+            f"{fitted.measured[name]:.2f}",
+        )
+        for name, value in asdict(fitted.values).items()
+    )
+    return Table(
+        "Powers and energies",
+        ("constant", "value", "measured"),
+        rows,
+        note="Measured: 1 where kernels alone decide, 0 where it is as expected.",
+    )
+
+
 def _tables(found: "Measurement", *, device: "Device") -> list["Table"]:
     from codesign.calibrate.validate import score_rows
     from codesign.core.quantities import Unit
@@ -220,6 +257,7 @@ def _tables(found: "Measurement", *, device: "Device") -> list["Table"]:
     kernels = tuple(
         (
             k.kind,
+            _format(k),
             f"{k.rows} x {k.cols}",
             quantity(float(k.seconds), Unit("s")),
             quantity(float(k.compute), Unit("FLOP/s")),
@@ -246,10 +284,11 @@ def _tables(found: "Measurement", *, device: "Device") -> list["Table"]:
     return [
         Table(
             f"Kernels on {device.name}",
-            ("kernel", "size", "time", "arithmetic", "bytes", "power"),
+            ("kernel", "format", "size", "time", "arithmetic", "bytes", "power"),
             kernels,
             note=f"Power: {meter}.",
         ),
+        _energies(found.energies),
         Table("Runs", ("model", "batch", "prefill", "step", "throughput"), runs),
         Table("Fitted constants of the stack, SI", ("constant", "value"), constants),
         Table(

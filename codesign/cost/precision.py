@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from codesign.core.quantities import Bits, Count, Factor, JoulesPerMac
 from codesign.core.record import Record
 from codesign.core.smooth import Sharpness
-from codesign.hardware.chip import Compute
+from codesign.hardware.chip import Anchor, Compute
 from codesign.hardware.silicon import Silicon
 from codesign.hardware.store import num_slices
 from codesign.model.formats import (
@@ -57,7 +57,8 @@ def row_formats(
         time_factor=_time_factor(
             design.stack, table, scale_bits=design.model.scale_bits
         ),
-        mac_energy=_mac_energy(built, compute, table=table, bits=bits),
+        mac_energy=_mac_energy(built, compute, table=table, bits=bits)
+        * _measured_share(design.chip.anchor, bits=bits),
         slices=num_slices(
             design.chip.store.arrays,
             weight=table.stored_bits,
@@ -87,6 +88,12 @@ def _mac_energy(
     operands = jnp.minimum(table.stored_bits, 16.0) * stored + table.activation_bits
     done = 1.0 / (1.0 + (compute.sparse_rate - 1.0) * pattern_share(table.density))
     return alu * done + built.delivery_energy * operands / 2
+
+
+def _measured_share(anchor: Anchor, *, bits: Factor) -> Factor:
+    """Measured over derived energy per MAC of a format, beyond that of 16 bits."""
+    narrow = jnp.exp(anchor.mac_energy_8bit)
+    return interpolate_by_bits(bits, at_4=narrow, at_8=narrow, at_16=1.0)
 
 
 def _time_factor(stack: Stack, table: OperatorTable, *, scale_bits: Bits) -> Factor:

@@ -29,6 +29,9 @@ def zero_anchor() -> Anchor:
         area=jnp.zeros(()),
         static_power=jnp.zeros(()),
         mac_energy=jnp.zeros(()),
+        mac_energy_8bit=jnp.zeros(()),
+        bank_energy=jnp.zeros(()),
+        resident_energy=jnp.zeros(()),
         sram_bandwidth=jnp.zeros(()),
         price=jnp.zeros(()),
         shoreline=jnp.zeros(()),
@@ -50,7 +53,11 @@ def anchor_chip(chip: Chip, published: Published, *, technology: Technology) -> 
     chip = chip.replace(anchor=anchor)
     sized = silicon(chip, technology)
     limit = sram_bandwidth_limit(chip, technology, clock=sized.clock)
+    bank = _residual(published.bank_energy, sized.bank_energy)
+    resident = sized.resident_energy + jnp.expm1(bank) * sized.bank_energy
     anchor = anchor.replace(
+        bank_energy=bank,
+        resident_energy=_residual(published.resident_energy, resident),
         static_power=_residual(
             published.static_power - sized.memory_power, sized.static_power
         ),
@@ -62,10 +69,18 @@ def anchor_chip(chip: Chip, published: Published, *, technology: Technology) -> 
         price=_residual(published.price, sized.price),
     )
     chip = chip.replace(anchor=anchor)
-    energy = _sustained_mac_energy(chip, published, technology=technology)
-    derived_energy = sized.mac_energy_16bit + sized.delivery_energy * 16.0
+    sustained = _sustained_mac_energy(chip, published, technology=technology)
+    measured = published.mac_energy_16bit
+    wide = _residual(
+        jnp.where(jnp.isfinite(measured), measured, sustained),
+        dense_mac_energy(sized, bits=16),
+    )
+    narrow = dense_mac_energy(sized, bits=8) * jnp.exp(wide)
     return chip.replace(
-        anchor=anchor.replace(mac_energy=_residual(energy, derived_energy))
+        anchor=anchor.replace(
+            mac_energy=wide,
+            mac_energy_8bit=_residual(published.mac_energy_8bit, narrow),
+        )
     )
 
 
@@ -101,6 +116,15 @@ def _sustained_mac_energy(
         - traffic * byte_energy(built)
     )
     return available / (published.sustained_compute / 2) / point.dynamic_factor
+
+
+def dense_mac_energy(built: Silicon, *, bits: int) -> JoulesPerMac:
+    """Joules of a multiply-accumulate of two operands of 16 or 8 bits, delivered.
+
+    e = e_alu(format) + k bits
+    """
+    alu = {8: built.mac_energy_8bit, 16: built.mac_energy_16bit}
+    return alu[bits] + built.delivery_energy * bits
 
 
 def byte_energy(built: Silicon) -> Scalar:

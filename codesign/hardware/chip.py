@@ -6,6 +6,8 @@ its ``style`` of architecture and, for a chip that exists, the ``anchor`` of
 log-residuals between what the equations derive and what was published or measured.
 """
 
+import math
+
 from codesign.core.quantities import (
     Bits,
     Bytes,
@@ -205,12 +207,16 @@ class Anchor(Record):
     """Log-residuals, published or measured over derived; zero for a new chip.
 
     ``metric = exp(residual) * derived``, so a candidate with the parameters
-    of the given chip is that chip exactly.
+    of the given chip is that chip exactly. ``mac_energy`` holds in every format,
+    ``mac_energy_8bit`` on top of it in 8 bits and fewer.
     """
 
     area: Factor
     static_power: Factor
     mac_energy: Factor
+    mac_energy_8bit: Factor
+    bank_energy: Factor
+    resident_energy: Factor
     sram_bandwidth: Factor
     price: Factor
     shoreline: Factor
@@ -235,7 +241,12 @@ class Published(Record):
     """What is known of a given chip beside its parameters; NaN where unknown.
 
     ``sustained_compute`` is the 16-bit GEMM rate measured at the power limit,
-    ``static_power`` the power of an idle but running chip at full voltage.
+    ``static_power`` the power of an idle but running chip at full voltage. Energies
+    are those of single kernels at full voltage: of a dense multiply-accumulate with
+    the delivery of its operands, of a byte from the memory beside the arrays
+    (``bank_energy``), and of one from a cache or a resident bank to the operand latch
+    (``resident_energy``). A measured ``mac_energy_16bit`` goes before the energy
+    that follows from ``sustained_compute``.
     """
 
     area: SquareMeters
@@ -243,6 +254,10 @@ class Published(Record):
     sustained_compute: FlopPerSecond
     sram_bandwidth: BytesPerSecond
     price: Usd
+    mac_energy_16bit: JoulesPerMac = math.nan
+    mac_energy_8bit: JoulesPerMac = math.nan
+    bank_energy: JoulesPerByte = math.nan
+    resident_energy: JoulesPerByte = math.nan
 
 
 class Chip(Record):

@@ -69,6 +69,7 @@ class Silicon(Record):
     tile_edge: Count
     dram_energy: JoulesPerByte
     path_energy: JoulesPerByte
+    bank_energy: JoulesPerByte
     resident_energy: JoulesPerByte
     store_bandwidth: BytesPerSecond
     store_energy: JoulesPerByte
@@ -132,6 +133,7 @@ def silicon(
         tile_edge=tile_edge(chip, technology),
         dram_energy=stack_energy(chip, technology),
         path_energy=style.path_energy * voltage_factor,
+        bank_energy=bank_energy(chip, technology) * voltage_factor,
         resident_energy=resident_energy(chip, technology, area=area) * voltage_factor,
         store_bandwidth=store_bandwidth(chip, technology, clock=clock),
         store_energy=store_energy(chip, technology, area=area) * voltage_factor,
@@ -256,24 +258,35 @@ def static_power(chip: Chip, technology: Technology, *, area: SquareMeters) -> W
     )
 
 
+def bank_energy(chip: Chip, technology: Technology) -> JoulesPerByte:
+    """Energy of one byte read from a bank of SRAM beside the arrays.
+
+    e_bank = (e_0 + e_1 sqrt(S / (dies banks))) exp(r)
+
+    with r the chip's measured residual.
+    Source: CACTI and 7 nm anchors, docs/theory/energy.md.
+    """
+    sram = technology.sram
+    size = chip.sram.capacity / chip.dies / sram.num_banks
+    derived = sram.bank_energy + sram.bank_energy_root * jnp.sqrt(size)
+    return derived * jnp.exp(chip.anchor.bank_energy)
+
+
 def resident_energy(
     chip: Chip, technology: Technology, *, area: SquareMeters
 ) -> JoulesPerByte:
     """Energy of one byte from a resident SRAM bank to the operand latch.
 
-    e = e_bank + e_wire sqrt(A_die) / 2 + e_local,
-    e_bank = e_0 + e_1 sqrt(S / (dies banks))
+    e = (e_bank + e_wire sqrt(A_die) / 2 + e_local) exp(r)
 
     Assumes: the mean distance from a bank to its array is half a die edge,
     divided over as many banks as compute the operand where it is stored.
     Source: CACTI and 7 nm anchors, docs/theory/energy.md.
     """
-    sram = technology.sram
-    bank = sram.bank_energy + sram.bank_energy_root * jnp.sqrt(
-        chip.sram.capacity / chip.dies / sram.num_banks
-    )
+    sram, bank = technology.sram, bank_energy(chip, technology)
     distance = jnp.sqrt(area / chip.dies / sram.num_banks) / 2
-    return bank + sram.wire_energy * distance + chip.style.local_path_energy
+    derived = bank + sram.wire_energy * distance + chip.style.local_path_energy
+    return derived * jnp.exp(chip.anchor.resident_energy)
 
 
 def shoreline_share(built: Silicon, *, sharpness: Sharpness = None) -> Fraction:

@@ -41,7 +41,9 @@ def tile_edge(chip: Chip, technology: Technology) -> Count:
 def delivery_energy(chip: Chip, technology: Technology) -> JoulesPerMac:
     """Energy of one bit of operand on its way into a MAC at N7.
 
-    k = k_style + 2 e_tile (1 / T - 1 / T_style)
+    k = k_style + 2 e_tile (1 / T - 1 / T_style) exp(r)
+
+    with r the residual of the chip's bank energy, of which e_tile is a part.
 
     The wire of a larger store is longer as its edge, and crossed once per T uses: that
     part of the energy does not depend on T and is in k_style.
@@ -50,4 +52,5 @@ def delivery_energy(chip: Chip, technology: Technology) -> JoulesPerMac:
     """
     style = chip.style
     saved = 1 / tile_edge(chip, technology) - 1 / style.tile_cols
-    return style.delivery_energy + 2 * technology.sram.tile_energy * saved
+    store = technology.sram.tile_energy * jnp.exp(chip.anchor.bank_energy)
+    return style.delivery_energy + 2 * store * saved

@@ -4,71 +4,38 @@ Kernels, a chip preset that fills in the rest -> YAML documents in which every
 value says whether it was measured or taken over.
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
-from scipy.optimize import nnls
 
 from codesign.config.catalogue import read_preset
 from codesign.config.units import format_quantity
 from codesign.core.paths import path_units
-from codesign.core.quantities import (
-    Bytes,
-    JoulesPerByte,
-    JoulesPerMac,
-    Scalar,
-    Unit,
-    Watts,
-)
+from codesign.core.quantities import Bytes, Scalar, Unit
 from codesign.measure.device import Device
-from codesign.measure.kernels import CACHED, GEMM, IDLE, STREAM, ZEROS, Kernel
+from codesign.measure.energies import FittedEnergies
+from codesign.measure.kernels import (
+    CACHED,
+    SHARED,
+    STREAM,
+    Kernel,
+    native_narrow_products,
+    real_loops,
+    wide_products,
+)
 from codesign.serving.stack import Stack
 
 Document = dict[str, Any]
 DIGITS = 4
 LOGIT_BYTES = 8.0  # of float32, written by the head and read for the largest
 WHOLE_PROMPT = 2.0**20  # tokens; prompts are not cut
-
-
-@dataclass(frozen=True)
-class KernelPower:
-    """What single kernels say of power; NaN without a meter."""
-
-    static: Watts
-    active: Watts
-    byte: JoulesPerByte
-    mac: JoulesPerMac
-
-
-def fit_power(kernels: Sequence[Kernel]) -> KernelPower:
-    """Non-negative least squares of relative errors over all kernels.
-
-    P = P_static + P_active [busy] + e_byte B_dram + e_mac MAC/s
-
-    Assumes: a stream inside the cache moves nothing from DRAM; a product moves its
-    operands once. Products of zeros are left out: their bits do not toggle.
-    """
-    used = [k for k in kernels if k.kind != ZEROS and math.isfinite(k.power)]
-    if not used or used[0].kind != IDLE:
-        return KernelPower(math.nan, math.nan, math.nan, math.nan)
-    table = np.array(
-        [
-            [
-                1.0,
-                float(k.kind != IDLE),
-                k.bandwidth if k.kind in (STREAM, GEMM) else 0.0,
-                k.compute / 2 if k.kind == GEMM else 0.0,
-            ]
-            for k in used
-        ]
-    )
-    powers = np.array([k.power for k in used])
-    scale = np.maximum(np.abs(table).max(axis=0), 1e-30)
-    found, _ = nnls(table / powers[:, None] / scale, np.ones(len(used)))
-    return KernelPower(*(float(value) for value in found / scale))
+PUBLISHED = {
+    "static": ("static_power", "W"),
+    "mac_16bit": ("mac_energy_16bit", "J/MAC"),
+    "mac_8bit": ("mac_energy_8bit", "J/MAC"),
+    "bank_byte": ("bank_energy", "J/B"),
+    "resident_byte": ("resident_energy", "J/B"),
+}
+"""Fitted energies that are figures of the chip; the others are of its stack."""
 
 
 def chip_document(
@@ -76,7 +43,8 @@ def chip_document(
 ) -> Document:
     """The device as a chip: measured rates, all else as the preset ``like``.
 
-    A device of the library keeps the rates of its data sheet.
+    A device of the library keeps the rates of its data sheet. Another has a rate of
+    8 bits if its products run in 8 bits and faster than in 16.
     """
     document: Document = _copied(read_preset("chips", like).data)
     own = device.preset == like
@@ -91,10 +59,6 @@ def chip_document(
     if device.meter and device.meter.limit:
         text = f"power limit, {device.meter.source}"
         parameters["tdp"] = _measured(device.meter.limit, "W", source=text)
-    idle = fit_power(kernels).static
-    if math.isfinite(idle) and idle > 0:
-        text = "intercept of measured kernels"
-        published["static_power"] = _measured(idle, "W", source=text)
     return {
         **document,
         "name": name,
@@ -105,6 +69,17 @@ def chip_document(
         "parameters": parameters,
         "published": published,
     }
+
+
+def with_energies(chip: Document, fitted: FittedEnergies) -> Document:
+    """The chip with the energies that kernels say more of than the model did."""
+    text = "fit to the powers of measured kernels"
+    found = {
+        key: _measured(getattr(fitted.values, name), unit, source=text)
+        for name, (key, unit) in PUBLISHED.items()
+        if fitted.is_measured(name)
+    }
+    return {**chip, "published": {**chip["published"], **found}}
 
 
 def base_stack(device: Device, *, like: str) -> dict[str, Document]:
@@ -164,19 +139,32 @@ def stack_document(
 
 
 def _measured_rates(kernels: Sequence[Kernel], *, stack_capacity: Bytes) -> Document:
-    products = max(k.compute for k in kernels if k.kind == GEMM)
-    stream = max(k.bandwidth for k in kernels if k.kind == STREAM)
-    cached = max(k.bandwidth for k in kernels if k.kind in (STREAM, CACHED))
-    kernel = "codesign measure, best product"
+    streams = [k for k in kernels if k.kind == STREAM]
+    loops = [k for kind in (CACHED, SHARED) for k in real_loops(kernels, kind)]
+    stream = max(k.bandwidth for k in streams)
+    fastest = max((*streams, *loops), key=lambda k: k.bandwidth)
     copy = "codesign measure, stream that reads and writes"
-    return {
-        "peak_compute_16bit": _measured(products, "FLOP/s", source=kernel),
+    rates = {
+        "peak_compute_16bit": _best(wide_products(kernels)),
         "dram_bandwidth": _measured(stream, "B/s", source=copy),
-        "sram_bandwidth": _measured(cached, "B/s", source=f"{copy}, inside the cache"),
+        "sram_bandwidth": _measured(
+            fastest.bandwidth, "B/s", source=f"codesign measure, {fastest.kind}"
+        ),
         "stack_capacity": _measured(
             stack_capacity, "B", source="memory of the device over its stacks"
         ),
     }
+    narrow = native_narrow_products(kernels)
+    if narrow:
+        rates["peak_compute_8bit"] = _best(narrow)
+        rates["num_extra_formats"] = _measured(1.0, "1", source="8-bit products")
+    return rates
+
+
+def _best(products: Sequence[Kernel]) -> Document:
+    best = max(products, key=lambda k: k.compute)
+    text = f"codesign measure, best product, {best.format}, {best.rows} rows"
+    return _measured(best.compute, "FLOP/s", source=text)
 
 
 def _measured(value: Scalar, unit: str, *, source: str) -> Document:

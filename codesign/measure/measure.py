@@ -22,15 +22,20 @@ from codesign.config.technology import load_technology
 from codesign.config.yaml import yaml_text
 from codesign.core.checks import check_x64
 from codesign.core.errors import InputError
-from codesign.hardware.anchor import byte_energy
-from codesign.hardware.silicon import silicon
+from codesign.hardware.anchor import byte_energy, dense_mac_energy
+from codesign.hardware.silicon import Silicon, silicon
 from codesign.measure.device import Device
 from codesign.measure.documents import (
-    KernelPower,
     base_stack,
     chip_document,
-    fit_power,
     stack_document,
+    with_energies,
+)
+from codesign.measure.energies import (
+    Energies,
+    FittedEnergies,
+    expected_energies,
+    fit_energies,
 )
 from codesign.measure.kernels import Kernel, KernelPlan, measure_kernels
 from codesign.measure.overheads import Overheads, fit_overheads
@@ -76,7 +81,7 @@ class Measurement:
 
     kernels: tuple[Kernel, ...]
     runs: tuple[Served, ...]
-    power: KernelPower
+    energies: FittedEnergies
     overheads: Overheads
     report: Report
 
@@ -99,24 +104,28 @@ def measure(
     check_x64()
     dtype = jnp.dtype(plan.precision)
     progress("kernels")
-    kernels = measure_kernels(plan.kernels, dtype=dtype, meter=device.meter)
+    kernels = measure_kernels(
+        plan.kernels, dtype=dtype, meter=device.meter, platform=device.platform
+    )
     runs = _serve_all(plan, device, dtype=dtype, progress=progress)
     _write_tables(plan, folder, runs=runs, kernels=kernels)
     chip = chip_document(device, kernels, name="measured", like=plan.like, stack=STACK)
     _write(folder / CHIP, chip)
+    energies = fit_energies(kernels, expected_energies(_built(folder)))
+    _write(folder / CHIP, with_energies(chip, energies))
     values = base_stack(device, like=plan.like)
     clumps = {"prefill_clumping": float(max(plan.batches))}
     _write(folder / STACK, stack_document(values, clumps, device=device, fit={}))
     progress("fit")
     overheads = _fitted_overheads(folder)
-    power = fit_power(kernels)
-    constants = overheads.constants | clumps | _energy_factors(folder, power)
+    factors = _energy_factors(_built(folder), energies.values)
+    constants = overheads.constants | clumps | factors
     fit = _fit_facts(overheads, command=command, runs=runs)
     _write(folder / STACK, stack_document(values, constants, device=device, fit=fit))
     return Measurement(
         kernels=kernels,
         runs=runs,
-        power=power,
+        energies=energies,
         overheads=overheads,
         report=validate(folder / ROWS, folder / MODELS),
     )
@@ -127,7 +136,8 @@ def measurement_dict(found: Measurement) -> dict[str, Any]:
     return {
         "kernels": [asdict(kernel) for kernel in found.kernels],
         "runs": [asdict(run) for run in found.runs],
-        "power": asdict(found.power),
+        "energies": asdict(found.energies.values),
+        "measured": dict(found.energies.measured),
         "constants": found.overheads.constants,
         "groups": [asdict(group) for group in found.report.groups],
     }
@@ -182,6 +192,8 @@ def _write_tables(
 def _kernel_cells(kernel: Kernel) -> dict[str, object]:
     return {
         "kind": kernel.kind,
+        "format": kernel.format,
+        "executed": kernel.executed,
         "m": kernel.rows,
         "n": kernel.cols,
         "latency_us": 1e6 * kernel.seconds,
@@ -200,16 +212,22 @@ def _fitted_overheads(folder: Path) -> Overheads:
     return fit_overheads(runs)
 
 
-def _energy_factors(folder: Path, power: KernelPower) -> dict[str, float]:
-    """Energy constants of the stack that give the energies of single kernels."""
-    if not np.isfinite(power.static):
+def _built(folder: Path) -> Silicon:
+    return silicon(load_chip(folder / CHIP), load_technology())
+
+
+def _energy_factors(built: Silicon, energies: Energies) -> dict[str, float]:
+    """Energy constants of the stack that give the energies of single kernels.
+
+    k_c = 1 where the chip itself carries the measured energy per MAC.
+    """
+    if not np.isfinite(energies.static):
         return {}
-    built = silicon(load_chip(folder / CHIP), load_technology())
-    per_mac = built.mac_energy_16bit + 16.0 * built.delivery_energy
+    per_mac = dense_mac_energy(built, bits=16)
     return {
-        "compute_energy_factor": float(power.mac / per_mac),
-        "traffic_energy_factor": float(power.byte / byte_energy(built)),
-        "active_power_factor": float(power.active / built.active_power),
+        "compute_energy_factor": float(energies.mac_16bit / per_mac),
+        "traffic_energy_factor": float(energies.byte / byte_energy(built)),
+        "active_power_factor": float(energies.active / built.active_power),
     }
 
 

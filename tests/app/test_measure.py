@@ -1,6 +1,7 @@
 """``codesign measure`` runs a real transformer on this machine's processor."""
 
 import csv
+import inspect
 import re
 import shlex
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import codesign
+from codesign.app.measure import measure
 from codesign.config.chips import chip_info, load_chip
 from codesign.config.stacks import load_stack
 from codesign.measure.power import PowerMeter
@@ -84,8 +86,40 @@ def test_rows_obey_the_identities_of_the_schema(folder: Path):
 
 def test_kernels_are_written_with_their_power(folder: Path):
     rows = rows_of(folder / "kernels.csv")
-    assert {row["kind"] for row in rows} >= {"idle", "gemm", "stream"}
+    kinds = {"idle", "gemm", "gemm, zeros", "stream", "cached", "shared memory"}
+    assert {row["kind"] for row in rows} == kinds
     assert all(float(row["power_w"]) == pytest.approx(WATTS, rel=0.2) for row in rows)
+
+
+def test_products_of_every_format_and_number_of_rows_are_written(folder: Path):
+    rows = [r for r in rows_of(folder / "kernels.csv") if r["kind"] == "gemm"]
+    formats = ("float32", "bfloat16", "float8_e4m3fn")
+    found = [(row["format"], row["m"]) for row in rows]
+    assert found == [(name, m) for name in formats for m in ("1", "16")]
+    assert {row["executed"] for row in rows} == {"f32"}  # a processor widens both
+    zeros = [r for r in rows_of(folder / "kernels.csv") if r["kind"] == "gemm, zeros"]
+    assert [(row["format"], row["m"]) for row in zeros] == [(n, "16") for n in formats]
+
+
+def test_rows_of_products_reach_from_1_to_8192():
+    default = inspect.signature(measure).parameters["gemm_rows"].default
+    rows = [int(part) for part in default.split(",")]
+    assert (min(rows), max(rows)) == (1, 8192)
+
+
+def test_widened_products_are_no_format_of_the_chip(folder: Path):
+    info = chip_info(folder / "chip.yaml").values
+    assert "parameters.peak_compute_8bit" not in info
+    assert float(load_chip(folder / "chip.yaml").compute.rate_8bit) == 1
+    assert "float32" in info["parameters.peak_compute_16bit"].source
+
+
+def test_work_too_small_for_the_meter_measures_no_energy(folder: Path):
+    info = chip_info(folder / "chip.yaml").values
+    for name in ("mac_energy_16bit", "bank_energy"):
+        assert f"published.{name}" not in info
+    stack = load_stack(folder / "stack.yaml")
+    assert float(stack.compute_energy_factor) == pytest.approx(1.0, abs=0.2)
 
 
 def test_chip_says_what_was_measured_and_what_was_borrowed(folder: Path):

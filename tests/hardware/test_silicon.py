@@ -8,7 +8,7 @@ import pytest
 from codesign.config.chips import load_chip
 from codesign.config.technology import load_technology
 from codesign.core.paths import set_path
-from codesign.hardware.anchor import anchor_chip, zero_anchor
+from codesign.hardware.anchor import anchor_chip, dense_mac_energy, zero_anchor
 from codesign.hardware.chip import Chip, Published
 from codesign.hardware.silicon import (
     area_parts,
@@ -178,6 +178,40 @@ def test_anchor_of_a_chip_of_which_nothing_is_known_is_zero(
     anchor = anchor_chip(chip, nothing_known(), technology=technology).anchor
     for name in ("area", "static_power", "mac_energy", "price"):
         assert float(getattr(anchor, name)) == 0.0, name
+
+
+def test_measured_energies_are_those_of_the_anchored_chip(
+    chip: Chip, technology: Technology
+):
+    known = {
+        "mac_energy_16bit": 2e-12,
+        "mac_energy_8bit": 0.7e-12,
+        "bank_energy": 5e-12,
+        "resident_energy": 60e-12,
+    }
+    found = anchor_chip(chip, nothing_known().replace(**known), technology=technology)
+    built = silicon(found, technology)
+    assert float(dense_mac_energy(built, bits=16)) == pytest.approx(2e-12)
+    narrow = dense_mac_energy(built, bits=8) * jnp.exp(found.anchor.mac_energy_8bit)
+    assert float(narrow) == pytest.approx(0.7e-12)
+    assert float(built.bank_energy) == pytest.approx(5e-12)
+    assert float(built.resident_energy) == pytest.approx(60e-12)
+
+
+def test_a_bank_is_part_of_a_resident_byte(chip: Chip, technology: Technology):
+    bare = silicon(chip, technology)
+    known = nothing_known().replace(bank_energy=5e-12)
+    built = silicon(anchor_chip(chip, known, technology=technology), technology)
+    more = float(built.resident_energy - bare.resident_energy)
+    assert more == pytest.approx(5e-12 - float(bare.bank_energy))
+
+
+def test_a_measured_mac_goes_before_the_sustained_rate(
+    chip: Chip, technology: Technology
+):
+    known = nothing_known().replace(sustained_compute=700e12, mac_energy_16bit=2e-12)
+    built = silicon(anchor_chip(chip, known, technology=technology), technology)
+    assert float(dense_mac_energy(built, bits=16)) == pytest.approx(2e-12)
 
 
 def test_anchor_is_the_logarithm_of_published_over_derived(

@@ -1,4 +1,4 @@
-"""Kernels, fitted powers and overheads: known truths are found again."""
+"""Kernels of this device, and overheads: known truths are found again."""
 
 import math
 from dataclasses import replace
@@ -11,22 +11,24 @@ import pytest
 from codesign.calibrate.runs import gather_runs
 from codesign.config.rows import MeasuredRow
 from codesign.measure.device import preset_of
-from codesign.measure.documents import fit_power
 from codesign.measure.kernels import (
     CACHED,
+    FORMATS,
     GEMM,
     IDLE,
+    SHARED,
     STREAM,
     ZEROS,
     Kernel,
     KernelPlan,
     measure_kernels,
+    native_narrow_products,
 )
+from codesign.measure.loops import CORE_TILE
 from codesign.measure.overheads import fit_overheads
 from codesign.measure.power import PowerMeter
 from tests.calibrate.test_fit import made
 
-TRUE_POWER = {"static": 120.0, "active": 80.0, "byte": 60e-12, "mac": 1.5e-12}
 TRUE = {
     "time_factor_16bit": 1.3,
     "time_factor_8bit": 1.3,
@@ -43,50 +45,49 @@ TRUE = {
 }
 
 
-def kernel(kind: str, *, flops: float, traffic: float) -> Kernel:
-    busy = kind != IDLE
-    dram = traffic if kind in (STREAM, GEMM) else 0.0
-    watts = TRUE_POWER["static"] + busy * TRUE_POWER["active"]
-    watts += TRUE_POWER["byte"] * dram
-    watts += TRUE_POWER["mac"] * flops / 2 if kind == GEMM else 0.0
-    return Kernel(kind, 1, 1, 1.0, flops, traffic, watts)
-
-
-def test_powers_of_kernels_are_told_apart():
-    kernels = [
-        kernel(IDLE, flops=0.0, traffic=0.0),
-        kernel(GEMM, flops=1e12, traffic=3e12),
-        kernel(GEMM, flops=700e12, traffic=0.5e12),
-        kernel(STREAM, flops=1e11, traffic=3e12),
-        kernel(CACHED, flops=1e11, traffic=9e12),
-        replace(kernel(ZEROS, flops=700e12, traffic=0.5e12), power=1.0),
-    ]
-    found = fit_power(kernels)
-    for name, value in TRUE_POWER.items():
-        assert getattr(found, name) == pytest.approx(value, rel=1e-6), name
-
-
-def test_without_a_meter_nothing_is_said_of_power():
-    dark = [replace(kernel(IDLE, flops=0.0, traffic=0.0), power=math.nan)]
-    assert math.isnan(fit_power(dark).static)
-
-
-def test_kernels_run_on_this_device():
-    plan = KernelPlan(
+def small_plan() -> KernelPlan:
+    return KernelPlan(
         gemm_rows=(1, 32),
         gemm_size=128,
         stream_bytes=2**22,
         cached_bytes=2**16,
         seconds=0.01,
     )
+
+
+@pytest.fixture(scope="module")
+def measured() -> tuple[Kernel, ...]:
     joules = iter(range(10**6))
     meter = PowerMeter(read=lambda: float(next(joules)), limit=None, source="test")
-    found = measure_kernels(plan, dtype=jnp.dtype(jnp.float32), meter=meter)
-    assert [k.kind for k in found] == [IDLE, GEMM, GEMM, ZEROS, STREAM, CACHED]
-    one, many = found[1:3]
+    dtype = jnp.dtype(jnp.float32)
+    return measure_kernels(small_plan(), dtype=dtype, meter=meter, platform="cpu")
+
+
+def test_kernels_run_on_this_device(measured: tuple[Kernel, ...]):
+    products = [GEMM, GEMM, ZEROS]
+    loops = [CACHED, CACHED, SHARED, SHARED]
+    assert [k.kind for k in measured] == [IDLE, *3 * products, STREAM, *loops]
+    one, many = measured[1:3]
     assert many.flops == 32 * one.flops == 32 * 2 * 128 * 128
     assert many.compute > one.compute
-    assert all(math.isfinite(k.power) and k.seconds > 0 for k in found)
+    assert all(math.isfinite(k.power) and k.seconds > 0 for k in measured)
+
+
+def test_products_run_in_sixteen_and_eight_bits(measured: tuple[Kernel, ...]):
+    products = [k for k in measured if k.kind in (GEMM, ZEROS)]
+    names = [k.format for k in products]
+    assert names == [n for n in ("float32", *FORMATS) for _ in range(3)]
+    assert {k.executed for k in products} == {"f32"}  # this processor widens
+    wide, narrow = products[1], products[7]
+    assert wide.traffic == 4 * narrow.traffic
+    assert not native_narrow_products(measured)
+
+
+def test_loops_on_the_chip_take_longer_with_more_passes(measured: tuple[Kernel, ...]):
+    for kind, size in ((CACHED, 2**16), (SHARED, CORE_TILE)):
+        short, long = (k for k in measured if k.kind == kind)
+        assert long.rows == 2 * short.rows
+        assert long.traffic == 2 * short.traffic == 2 * short.rows * 2 * size
 
 
 def test_devices_are_found_by_their_longest_alias():
