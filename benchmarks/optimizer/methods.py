@@ -39,17 +39,19 @@ def codesign(arena: Arena, *, seed: int) -> None:
 def slsqp(arena: Arena, *, seed: int) -> None:
     """SLSQP with our gradients from many starts, then our discrete stages."""
     engine = arena.climber.engine
-    ours, theirs = engine.descend, SequentialQuadratic(arena).descend
+    descend, refine = engine.descend, engine.refine
+    theirs = SequentialQuadratic(arena).descend
 
-    def descend(values: Floats, theta: Any, *, free: Any, goal: Any) -> Lanes:
-        first = bool(np.array_equal(free[0], arena.mask))
-        return (theirs if first else ours)(values, theta, free=free, goal=goal)
+    def begin(values: Floats, theta: Any, *, free: Any, **given: Any) -> Any:
+        relaxed = bool(np.array_equal(free[0], arena.mask))
+        solve = theirs if relaxed else refine
+        return solve(values, theta, free=free, **given)
 
-    engine.descend = descend
+    engine.descend, engine.refine = theirs, begin
     try:
         codesign(arena, seed=seed)
     finally:
-        engine.descend = ours
+        engine.descend, engine.refine = descend, refine
 
 
 class SequentialQuadratic:

@@ -78,11 +78,15 @@ class Pool:
     def distinct(
         self, count: int, *, columns: Mask, penalty: float, each: int = PER_COMBINATION
     ) -> "Pool":
-        """The best designs under a penalty, ``each`` of a combination of columns."""
-        seen: dict[tuple[float, ...], int] = {}
+        """The best designs under a penalty, ``each`` of a combination of columns.
+
+        The columns are the same for all designs, or a row for each.
+        """
+        seen: dict[bytes, int] = {}
         chosen: list[int] = []
+        kinds = np.where(columns, self.values.round(9), 0.0)
         for index in self.order(penalty):
-            key = tuple(self.values[index, columns].round(9))
+            key = kinds[index].tobytes()
             if seen.setdefault(key, 0) < each:
                 seen[key] += 1
                 chosen.append(int(index))
@@ -155,6 +159,27 @@ def _one_place(space: Space, row: Floats, *, columns: NDArray[np.intp]) -> Float
             found.append(row.copy())
             found[-1][column] = options[there]
     return np.array(found).reshape(-1, len(row))
+
+
+def pairs(
+    space: Space, row: Floats, *, mask: Mask, count: int, rng: np.random.Generator
+) -> Floats:
+    """A design, and legal ones with one or two of its choices moved by one place.
+
+    Half the experts on half the chips may be better where either alone is worse. Of
+    more than ``count`` combinations a random part.
+    """
+    columns = np.flatnonzero(mask & space.coarse)
+    found = [row[None]]
+    for place in range(columns.size):
+        ones = _one_place(space, row, columns=columns[place : place + 1])
+        found.append(ones)
+        found += [_one_place(space, one, columns=columns[place + 1 :]) for one in ones]
+    rows = space.mend(np.concatenate(found), mask=mask & space.coarse)
+    kept = _distinct(rows[:, columns])
+    if len(kept) > count:
+        kept = np.append(kept[:1], rng.permutation(kept[1:])[: count - 1])
+    return rows[kept]
 
 
 def _families(space: Space, values: Floats, *, columns: NDArray[np.intp]) -> Floats:

@@ -62,9 +62,9 @@ class Engine:
         """Compile all functions for a design's shapes, each in a thread.
 
         Tracing holds the interpreter's lock and goes one after the other; XLA
-        does not. A search begins when its first two are there; the interior point
-        method and, last, gradients in the constants are waited for when they are
-        called. Programs that lie on disk are neither traced nor compiled.
+        does not. A search begins when its first two are there; descents and, last,
+        gradients in the constants are waited for when they are called. Programs that
+        lie on disk are neither traced nor compiled.
         """
         lanes = np.tile(values, (GROUP, 1))
         nothing = np.zeros(lanes.shape, bool)
@@ -72,7 +72,7 @@ class Engine:
         chunk = np.tile(self.space.encode(values), (CHUNK, 1))
         about, plain = (self.problem.shape, self.schedule), cpu_options()
         pool = ThreadPoolExecutor()
-        descend, hard, refine = (
+        refine, hard, descend = (
             pool.submit(
                 prepare(
                     function,
@@ -83,13 +83,13 @@ class Engine:
                 )
             )
             for name, function, given, kept in (
-                ("descend", self._descend, ((start, theta), {}), not self._own),
-                ("hard", self._hard, ((chunk, theta), {}), True),
                 ("refine", self._refine, ((start, theta), _most(REFINING)), True),
+                ("hard", self._hard, ((chunk, theta), {}), True),
+                ("descend", self._descend, ((start, theta), {}), not self._own),
             )
         )
-        self._descend, self._hard = descend.result(), hard.result()
-        self._refine = _awaited(refine)
+        self._refine, self._hard = refine.result(), hard.result()
+        self._descend = _awaited(descend)
         point, pull = chunk[0], self._pull
         weights = np.zeros(len(self.problem.constraint_names) + 1)
 

@@ -43,11 +43,11 @@ def optimize(
 ) -> Result:
     """Baseline as given, baseline tuned, joint design; with evidence.
 
-    ``schedule`` and ``transform`` are those of the descent: its rounds and rates,
-    and any optax transformation in place of Adam with a cosine schedule. With
-    the folder ``checkpoint`` the state is kept after every stage, and a call that
-    was stopped goes on from there to the same answer, bit for bit. Where no
-    design keeps all limits the result holds the smallest relaxation.
+    ``schedule`` and ``transform`` are those of the descent of all starts but the
+    first 32: its rounds and rates, and any optax transformation in place of Adam with
+    a cosine schedule. With the folder ``checkpoint`` the state is kept after every
+    stage, and a call that was stopped goes on from there to the same answer, bit for
+    bit. Where no design keeps all limits the result holds the smallest relaxation.
 
     Raises:
         Float64DisabledError: 64-bit floats are off.

@@ -19,6 +19,7 @@ from codesign.optimize.discrete import (
     Pool,
     mutate,
     neighbours,
+    pairs,
     scatter,
     step_aside,
 )
@@ -29,6 +30,7 @@ from codesign.optimize.ends import (
     without_number,
 )
 from codesign.optimize.engine import GROUP, Engine
+from codesign.optimize.inert import Live
 from codesign.optimize.interior import Optima
 from codesign.optimize.lagrangian import Lanes
 from codesign.optimize.problem import Theta
@@ -45,6 +47,7 @@ LOOKED = 1024  # combinations of choices that a look puts on the hard model
 LOOK_SCALES = np.tile(np.geomspace(0.05, 1e-3, 8), 2)
 LOOK_KEEPS = 8  # designs that a look leaves to the stages after it
 POOL = ("values", "objective", "violation", "excess")
+MOST_PROBED = 8 * ELITE  # designs that a polish begins with
 AGREEMENT = 1e-3  # of the logarithmic objective
 MARGIN = 3e-4  # tightening of the limits before values are rounded
 
@@ -122,16 +125,17 @@ class Search:
         log = Log(progress, lost=np.zeros((0, known.shape[1])))
         count = max(starts // 2, min(starts, LEAST_LANES))
         looks = min(-(-starts // GROUP), MOST_LOOKS)
-        rest = starts - GROUP
+        first, rest = min(starts, GROUP), starts - GROUP
         state = self._recalled(log) or self._begun(known, log=log)
         others: tuple[tuple[str, Stage], ...] = (
-            (OTHER_STARTS, partial(self._relax, known=known, count=rest)),
+            (OTHER_STARTS, partial(self._descend, known=known, count=rest)),
             ("looks", partial(self._looks, known=known, count=looks - 1)),
         )
         stages: tuple[tuple[str, Stage], ...] = (
-            (FIRST_STARTS, partial(self._relax, known=known, count=min(starts, GROUP))),
+            (FIRST_STARTS, partial(self._relax, known=known, count=first)),
             ("look", partial(self._looks, known=known, count=1)),
             *(others if rest > 0 else ()),
+            ("pairs", partial(self._pairs, count=LEAST_LANES)),
             ("integers", partial(self._integers, count=count)),
             ("polish", partial(self._polished, count=count)),
         )
@@ -153,11 +157,27 @@ class Search:
         return self._evaluate(np.concatenate([known, rounded]), log=log)
 
     def _relax(self, state: _State, *, known: Floats, count: int, log: Log) -> Floats:
+        """Starts solved with all masked variables continuous, soon and roughly."""
+        solve = self.engine.refine
+        return self._from_starts(state, solve, known=known, count=count, log=log)
+
+    def _descend(self, state: _State, *, known: Floats, count: int, log: Log) -> Floats:
         """Starts descend with all masked variables continuous."""
-        given = self._starts(known, count=count)
-        lanes, state.seeds = self._solved(
-            self.engine.descend, given, held=np.zeros_like(self.mask), log=log
-        )
+        solve = self.engine.descend
+        return self._from_starts(state, solve, known=known, count=count, log=log)
+
+    def _from_starts(
+        self,
+        state: _State,
+        solve: Callable[..., Lanes | Optima],
+        *,
+        known: Floats,
+        count: int,
+        log: Log,
+    ) -> Floats:
+        """Random points and designs around the known ones, solved by one method."""
+        given, none = self._starts(known, count=count), np.zeros_like(self.mask)
+        lanes, state.seeds = self._solved(solve, given, held=none, log=log)
         found = feasible_objective(lanes)
         state.relaxed = np.concatenate([state.relaxed, found])
         return state.relaxed
@@ -198,6 +218,20 @@ class Search:
         polished = self._polish(pool.join(legal), scales=LOOK_SCALES, log=log)
         bound = float(np.min(feasible_objective(lanes)))
         return Look(polished.best(LOOK_KEEPS), solved, bound, log)
+
+    def _pairs(self, state: _State, *, count: int, log: Log) -> Floats:
+        """The best design with one or two of its choices moved, all else solved."""
+        space, held = self.engine.space, self.mask & self.engine.space.coarse
+        best = state.pool.best(1).values
+        live = self._live().columns(best, mask=held)[0]
+        given = pairs(space, best[0], mask=live, count=count, rng=self.rng)
+        if len(given) > 1:
+            lanes, found = self._solved(self._refine, given, held=held, log=log)
+            legal = self._evaluate(space.round(found.values, mask=self.mask), log=log)
+            state.pool = state.pool.join(legal)
+            state.solved = state.solved.join(found).ranked()
+            state.bound = min(state.bound, float(np.min(feasible_objective(lanes))))
+        return _legal_objective(state.pool)
 
     def _integers(self, state: _State, *, count: int, log: Log) -> Floats:
         """Solved lanes rounded up or down at random, the rest solved again."""
@@ -261,6 +295,14 @@ class Search:
         log.drop(values[~sound])
         return pool.take(np.flatnonzero(sound))
 
+    def _live(self) -> Live:
+        """Which variables change anything; to be asked of designs."""
+
+        def outcomes(values: Floats) -> Floats:
+            return np.column_stack(self.engine.constraints(values, self.theta))
+
+        return Live(self.engine.space, outcomes)
+
     @property
     def _refine(self) -> Callable[..., Optima]:
         return partial(self.engine.refine, margin=MARGIN)
@@ -309,8 +351,11 @@ class Search:
         space, mask = self.engine.space, self.mask
         penalties = np.geomspace(*PENALTIES, len(scales))
         whole = mask & (space.coarse | space.fine)
+        live = self._live()
+        pool = pool.take(pool.order(penalties[0])[:MOST_PROBED])
         for penalty, scale in zip(penalties, scales, strict=True):
-            elite = pool.distinct(ELITE, columns=whole, penalty=penalty)
+            columns = live.columns(pool.values, mask=whole)
+            elite = pool.distinct(ELITE, columns=columns, penalty=penalty)
             copies = max(1, POLISH_TRIALS * int(mask.sum()) // len(elite.values))
             trials = self._evaluate(
                 mutate(

@@ -10,7 +10,7 @@ from codesign.optimize.checkpoint import Checkpoint, Kept
 from codesign.optimize.search import Found, Search
 from tests.optimize.studies import Small, quick_search
 
-STAGES, STARTS = 6, 48  # three looks
+STAGES, STARTS = 7, 48  # three looks
 
 
 class StoppedError(Exception):
@@ -47,7 +47,7 @@ def whole(small: Small) -> Found:
         return run(small, None)
 
 
-@pytest.mark.parametrize("stop_after", [1, 3, 5])
+@pytest.mark.parametrize("stop_after", [1, 3, 5, 6])
 def test_the_answer_is_the_same_to_the_last_bit(
     small: Small, whole: Found, *, stop_after: int, tmp_path: Path
 ):

@@ -142,6 +142,7 @@ def test_stages_are_traced_in_order(small: Small):
         "look",
         "others",
         "looks",
+        "pairs",
         "integers",
         "polish",
     ]
@@ -152,7 +153,7 @@ def test_stages_are_traced_in_order(small: Small):
 
 def test_the_first_look_is_a_legal_design_near_the_last(rung: Rung):
     best = {entry["stage"]: entry["best"] for entry in rung.trace}
-    legal = [best[stage] for stage in ("look", "looks", "integers", "polish")]
+    legal = [best[stage] for stage in ("look", "looks", "pairs", "integers", "polish")]
     assert legal == sorted(legal, reverse=True)
     assert legal[0] <= 1.005 * rung.objective
     assert best["others"] <= best["relaxed"] <= rung.objective
@@ -238,7 +239,7 @@ def test_few_combinations_are_solved_several_times(
     mask = small.mask(BATCH, "chip.dram.bandwidth", path)
     assert small.climber.space.num_combinations(mask & small.climber.space.coarse) == 3
     small.search(mask, theta=small.theta(), known=small.tuned.values)
-    lanes = counts[0]
+    lanes = counts[1]  # after the first starts
     formats, each = np.unique(lanes[:, small.paths.index(path)], return_counts=True)
     assert formats.tolist() == [4, 8, 16]
     assert each.max() == LANES // 3
@@ -340,7 +341,8 @@ def test_lanes_without_a_number_are_left_out_counted_and_kept(
     mask = small.mask(BATCH, "chip.dram.bandwidth")
     found = small.search(mask, theta=small.theta(), known=small.tuned.values)
     lost = {entry["stage"]: entry["lost"] for entry in found.trace}
-    assert lost["relaxed"] == 0
+    assert lost["relaxed"] >= 1
+    assert lost["others"] == 0
     assert lost["look"] >= 1
     assert lost["integers"] >= 5
     assert lost["polish"] >= 1
