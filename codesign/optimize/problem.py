@@ -22,7 +22,7 @@ from codesign.cost.limits import Limits
 from codesign.model.transformer import Transformer
 from codesign.optimize.joint import Joint, axes, combine
 from codesign.optimize.space import Space, place
-from codesign.outcome.answer import Scored, metric, outcome
+from codesign.outcome.answer import Outcome, Scored, metric, outcome
 from codesign.outcome.handoff import Handoff, with_handoff
 from codesign.outcome.terms import AS_PLACED, Terms, answer_shortfall, comparable
 from codesign.quality.constants import QualityConstants
@@ -211,6 +211,21 @@ def _one(
             found.cost, design, handoff=theta.handoff, sharpness=sharpness
         )
         found = found.replace(cost=handed)
+    return judge(
+        problem, found, design=design, theta=theta, sharpness=sharpness, bounds=bounds
+    )
+
+
+def judge(
+    problem: Problem,
+    found: Outcome,
+    *,
+    design: Design,
+    theta: Theta,
+    sharpness: Sharpness,
+    bounds: Array,
+) -> tuple[Array, Array]:
+    """Logarithm of the objective and all constraints of a design's outcome."""
     reference = theta.many if sharpness is None else theta.few
     drawn = None if reference is None else paired(design.model, reference)
     asked = [

@@ -166,6 +166,9 @@ class Result:
     ``status`` is a sentence: what was found, or which limit cannot be kept and
     how far it would have to move. ``waterfall`` is None where a limit cannot be
     kept, so that there is no gain; ``relaxation`` is None where all are kept.
+    ``bound`` is an objective that no legal design is below, proven over every
+    combination of listed values and all voltages; None where that is not possible, as
+    with a continuous variable. ``gap``, against the relaxed optimum, proves nothing.
     """
 
     study: Study
@@ -176,9 +179,11 @@ class Result:
     timings: dict[str, float] = field(default_factory=dict)
     waterfall: Waterfall | None = None
     relaxation: Relaxation | None = None
+    bound: float | None = None
 
     def __str__(self) -> str:
-        return f"{self.study.name}: {self.status}\n{text_table(self._table())}"
+        status = " ".join(filter(None, (self.status, self.bound_text)))
+        return f"{self.study.name}: {status}\n{text_table(self._table())}"
 
     def _repr_html_(self) -> str:
         """Rungs, what binds, and the outcome: what a notebook shows."""
@@ -277,6 +282,18 @@ class Result:
     def num_lost(self) -> int:
         """Lanes and trials of all searches that had no number and were left out."""
         return sum(rung.num_lost for rung in self.rungs)
+
+    @property
+    def bound_text(self) -> str:
+        """The bound as a sentence, empty without one."""
+        if self.bound is None:
+            return ""
+        least = quantity_text(self.bound, metric_units()[self.study.minimize])
+        above = max(self.best.objective / self.bound - 1.0, 0.0)
+        return (
+            f"Proven: no legal design is below {least}; the design found is "
+            f"{above:.3%} above that."
+        )
 
     @property
     def gap(self) -> float:

@@ -50,6 +50,7 @@ def result_to_dict(result: Result) -> dict[str, Any]:
             "evidence": None if evidence is None else asdict(evidence),
             "waterfall": None if waterfall is None else asdict(waterfall),
             "relaxation": _relaxation_to_dict(result.relaxation, paths),
+            "bound": result.bound,
             "study": study_to_dict(result.study),
         }
     )
@@ -69,6 +70,7 @@ def result_from_dict(data: Mapping[str, Any], *, folder: Path) -> Result:
         timings=dict(data["timings"]),
         waterfall=_waterfall(data["waterfall"]),
         relaxation=_relaxation(data.get("relaxation"), paths),
+        bound=data.get("bound"),
     )
 
 

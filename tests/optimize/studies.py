@@ -58,6 +58,11 @@ scenarios:
 robust: {over: [stack, quality], draws: 8, limits: 0.9}
 split: {bandwidth: 50 GB/s, latency: 10 us, energy: 80 pJ/B}
 """
+LISTED = """
+  model.weight_bits:          {choices: [8, 16]}
+  deployment.batch:           {min: 60, max: 68, integer: true}
+  deployment.tensor_parallel: {choices: [4, 8]}
+"""
 FEW_STARTS = 16
 TPOT = 0  # place of the limit on time per output token
 CHIP = ("chip.", "system.", "deployment.")
@@ -69,6 +74,13 @@ SCALES = np.tile(np.geomspace(0.03, 1e-4, 8), 3)
 def load_small(folder: Path, *overrides: str) -> Study:
     """The small study, some of its entries changed."""
     return _load(folder, text=TEXT, overrides=overrides)
+
+
+def load_listed(folder: Path, *overrides: str) -> Study:
+    """The small study with a few variables, all of whose values are listed."""
+    before, _, rest = TEXT.partition("free:\n")
+    text = f"{before}free:{LISTED}{rest[rest.index('minimize') :]}"
+    return _load(folder, text=text, overrides=overrides)
 
 
 def load_many(folder: Path) -> Study:
