@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import optax
 
-from codesign.config.limits import is_difference
 from codesign.config.study import Study
 from codesign.optimize.climber import EVERYTHING, Climber
 from codesign.optimize.discrete import Mask
@@ -19,7 +18,14 @@ from codesign.optimize.evidence import gather_evidence
 from codesign.optimize.lagrangian import Schedule
 from codesign.optimize.proof import Proof, prove
 from codesign.optimize.relax import Relaxer
-from codesign.optimize.result import Relaxation, Result, Rung, Waterfall
+from codesign.optimize.result import (
+    Relaxation,
+    Result,
+    Rung,
+    Waterfall,
+    excess_text,
+    infeasible_text,
+)
 from codesign.optimize.space import Floats
 from codesign.optimize.trace import Progress, silent
 from codesign.optimize.waterfall import decompose
@@ -177,23 +183,15 @@ def _status(
     relaxation: Relaxation | None,
     proof: Proof | None,
 ) -> str:
-    lost = sum(rung.num_lost for rung in (tuned, best))
+    lost = sum(each.num_lost for each in (tuned, best, relaxation) if each)
     note = f" {lost} lanes had no number and were left out." if lost else ""
     if relaxation is not None:
-        broken = f"the nearest design breaks {best.worst} by {_excess(best)}"
-        sure = "no design keeps all limits"
+        sure = ""
         if proof is not None and proof.bound == np.inf:
-            sure = f"none of all {proof.combinations} combinations keeps all limits"
-        return f"Infeasible: {sure}; {broken}. {relaxation.text}{note}"
+            sure = f" Proven: none of all {proof.combinations} combinations does."
+        return f"{infeasible_text(best, relaxation)}{sure}{note}"
     if not tuned.feasible:
-        broken = f"the tuned baseline breaks {tuned.worst} by {_excess(tuned)}"
+        broken = f"the tuned baseline {excess_text(tuned.worst, tuned.violation)}"
         return f"All limits are kept; {broken}, so no gain is stated.{note}"
     change = best.objective / tuned.objective - 1.0
     return f"All limits are kept; the objective is {change:+.1%} against tuned.{note}"
-
-
-def _excess(rung: Rung) -> str:
-    """How far a rung breaks its worst limit; a difference where that may be zero."""
-    if is_difference(rung.worst):
-        return f"{rung.violation:.4g}"
-    return f"a factor {float(np.exp(rung.violation)):.4g}"
