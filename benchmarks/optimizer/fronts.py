@@ -51,7 +51,7 @@ class Traced:
             if len(moments) == len(MULTIPLES):
                 raise OutOfTimeError
             inside = space.decode(np.clip(points, 0.0, 1.0))
-            found = self.tracer._archive(space.round(inside, mask=mask))
+            found = self.tracer.priced(space.round(inside, mask=mask))
             legal.append(found.metrics[found.excess <= 0])
             return found.metrics, found.excess
 

@@ -1,5 +1,6 @@
 """``codesign optimize``: which chip, model and deployment are best together?"""
 
+import shlex
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from codesign.app.output import own_version
 
 if TYPE_CHECKING:
     from codesign.config.question import Study
-    from codesign.optimize.result import Result
+    from codesign.optimize.result import Relaxation, Result
 
 Overrides = Annotated[
     list[str] | None,
@@ -108,23 +109,20 @@ def optimize(
     from codesign.study.plain import finite_or_none
     from codesign.study.runs import (
         STAGES,
-        check_free,
-        check_resumable,
-        new_run_folder,
+        claim_folder,
         save_run,
     )
 
     changes = study_changes(overrides, seed=seed, starts=starts)
     asked = load_study(study, overrides=changes)
     text = asked.path.read_text(encoding="utf-8")
-    folder = resume or out or new_run_folder(asked, text=text)
-    (check_resumable if resume else check_free)(folder)
+    folder = claim_folder(asked, text=text, out=out, resume=resume)
     tell(_summary(asked))
     stages = folder / STAGES
-    with resumable(study, folder, stages=stages):
-        result = (climb if ladder else search)(asked, progress=tell, checkpoint=stages)
     argv = ["optimize", study, *(part for each in changes for part in ("--set", each))]
     argv += ["--ladder"] if ladder else []
+    with resumable(argv, folder, stages=stages):
+        result = (climb if ladder else search)(asked, progress=tell, checkpoint=stages)
     result = save_run(result, folder, study_text=text, argv=argv, versions=versions())
     if as_json:
         kept = result_to_dict(result)
@@ -147,6 +145,14 @@ def optimize(
         raise typer.Exit(INFEASIBLE)
 
 
+def complain_infeasible(status: str, relaxation: "Relaxation | None") -> None:
+    """Say what cannot be kept, what to change, and what then binds."""
+    complain(status)
+    held = [each.name for each in relaxation.holding] if relaxation else []
+    if held:
+        complain(f"What then binds: {'; '.join(held)}.")
+
+
 def within_reach(result: "Result") -> list[str]:
     """What holds the smallest relaxation back: limits, and variables at a bound."""
     from codesign.core.paths import get_path
@@ -165,8 +171,8 @@ def within_reach(result: "Result") -> list[str]:
 
 
 @contextmanager
-def resumable(study: str, folder: Path, *, stages: Path) -> Generator[None]:
-    """Say how to go on where finished stages were kept."""
+def resumable(argv: list[str], folder: Path, *, stages: Path) -> Generator[None]:
+    """Say how a command goes on where finished stages were kept."""
     from codesign.core.errors import InterruptedRunError
 
     try:
@@ -175,8 +181,8 @@ def resumable(study: str, folder: Path, *, stages: Path) -> Generator[None]:
         if not stages.is_dir():
             raise
         raise InterruptedRunError(
-            f"Interrupted. Finished stages are kept; codesign optimize {study} "
-            f"--resume {folder} goes on (same study and --set changes)."
+            f"Interrupted. Finished stages are kept; {shlex.join(['codesign', *argv])} "
+            f"--resume {folder} goes on."
         ) from error
 
 

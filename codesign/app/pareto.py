@@ -2,21 +2,26 @@
 
 import csv
 import shlex
+import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from codesign.app.errors import INFEASIBLE, complain
+from codesign.app.errors import INFEASIBLE
 from codesign.app.flags import Json
 from codesign.app.optimize import (
     Out,
     Overrides,
     Quiet,
+    Resume,
     Seed,
     Starts,
     StudyFile,
+    complain_infeasible,
     progress_lines,
+    resumable,
     study_changes,
 )
 from codesign.app.output import own_version
@@ -49,6 +54,7 @@ def pareto(
     seed: Seed = None,
     starts: Starts = None,
     out: Out = None,
+    resume: Resume = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -56,7 +62,8 @@ def pareto(
 
     Both ends are searched first, then every level between them in one batch.
     Writes the designs, a table and a page with the figure. Exit code 3 if no
-    design keeps the limits.
+    design keeps the limits, with the smallest relaxation of the limits with which
+    one does.
 
     Example: codesign pareto joint_chat --x time_per_output_token
     """
@@ -69,26 +76,31 @@ def pareto(
     from codesign.config.study import load_study
     from codesign.optimize.pareto import pareto as trace
     from codesign.report.front import short_table
-    from codesign.study.runs import check_free, new_run_folder
+    from codesign.study.runs import STAGES, claim_folder
 
     changes = study_changes(overrides, seed=seed, starts=starts)
     asked = load_study(study, overrides=changes)
-    folder = out or new_run_folder(asked, text=asked.path.read_text(encoding="utf-8"))
-    check_free(folder)
-    front = trace(asked, x=x, y=y, z=z, points=points, progress=tell)
+    text = asked.path.read_text(encoding="utf-8")
+    folder = claim_folder(asked, text=text, out=out, resume=resume, result=DATA)
     named = [("--x", x), ("--y", y), ("--z", z), ("--points", str(points))]
     argv = ["pareto", study]
     argv += [part for flag, value in named if value for part in (flag, value)]
     argv += [part for each in changes for part in ("--set", each)]
+    stages = folder / STAGES
+    with resumable(argv, folder, stages=stages):
+        front = trace(
+            asked, x=x, y=y, z=z, points=points, progress=tell, checkpoint=stages
+        )
     data = {"argv": argv, **front_data(front), "versions": versions()}
     _write(front, folder, data=data)
+    shutil.rmtree(stages, ignore_errors=True)
     if as_json:
         print_json({**data, "run": str(folder)})
     else:
         show_table(console(), short_table(front))
         typer.echo(f"front   {folder / PAGE}\ntable   {folder / TABLE}")
-    if not front.rungs:
-        complain("No design keeps all limits; codesign optimize says by how much.")
+    if not front.feasible:
+        complain_infeasible(front.status, front.relaxation)
         raise typer.Exit(INFEASIBLE)
 
 
@@ -96,10 +108,13 @@ def front_data(front: "Front") -> dict[str, Any]:
     """Metrics and variables of every design in SI, with their units."""
     from codesign.core.paths import get_path
     from codesign.report.tables import metric_unit, metric_value
+    from codesign.study.archive import relaxation_to_dict, variable_paths
 
     free = {v.path: v.unit for v in front.study.free}
     return {
         "study": front.study.name,
+        "status": front.status,
+        "feasible": front.feasible,
         "units": {name: metric_unit(name).text for name in front.metrics} | free,
         "hypervolume": front.hypervolume,
         "designs": [
@@ -108,6 +123,8 @@ def front_data(front: "Front") -> dict[str, Any]:
             for rung, values in zip(front.rungs, front.values, strict=True)
         ],
         "tuned": {name: metric_value(front.tuned, name) for name in front.metrics},
+        "relaxation": relaxation_to_dict(front.relaxation, variable_paths(front.study)),
+        "lost": asdict(front.lost),
     }
 
 
@@ -118,9 +135,11 @@ def _write(front: "Front", folder: Path, *, data: dict[str, Any]) -> None:
     from codesign.report.front import write_front
 
     designs = folder / "designs"
-    designs.mkdir(parents=True)
+    designs.mkdir(parents=True, exist_ok=True)
     for index, rung in enumerate(front.rungs):
         save_design(rung.design, designs / f"{index:02d}.yaml")
+    if front.nearest is not None:
+        save_design(front.nearest.design, designs / "nearest.yaml")
     write_output(folder / DATA, json_text(data))
     write_whole(folder / TABLE, lambda part: _write_csv(data, part))
     command = shlex.join(["codesign", *data["argv"]])

@@ -101,6 +101,8 @@ def closing_lines(result: Result) -> Iterator[str]:
         f"evidence  legal design {_signed(result.gap)} against the relaxed optimum, "
         f"{percent(best.agreement)} of the starts within 0.1 % of it"
     )
+    if result.bound is not None:
+        yield f"          {result.bound_text}"
     if evidence is not None:
         yield f"          KKT residual {number(evidence.kkt)} of that optimum"
         edges = evidence.at_bound or ("no variable is at a bound",)

@@ -1,20 +1,25 @@
 """``codesign scenarios``: one chip for many, a chip for each phase, a robust one."""
 
 import shlex
+import shutil
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from codesign.app.errors import INFEASIBLE, complain
+from codesign.app.errors import INFEASIBLE
 from codesign.app.flags import Json
 from codesign.app.optimize import (
     Out,
     Overrides,
     Quiet,
+    Resume,
     Seed,
     Starts,
     StudyFile,
+    complain_infeasible,
     progress_lines,
+    resumable,
     study_changes,
 )
 from codesign.app.output import own_version
@@ -39,6 +44,7 @@ def scenarios(
     seed: Seed = None,
     starts: Starts = None,
     out: Out = None,
+    resume: Resume = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -47,7 +53,8 @@ def scenarios(
     Does what the sections of the study say: ``scenarios`` (specialists against one
     chip for all), ``split`` (a chip each for prefill and decode) and ``robust``
     (limits that hold in a share of the draws). Writes the designs and the data.
-    Exit code 3 if the limits cannot be kept.
+    Exit code 3 if the limits cannot be kept, with the smallest relaxation of the
+    limits with which they can.
 
     Example: codesign scenarios scenarios
     """
@@ -61,7 +68,7 @@ def scenarios(
     from codesign.config.study import load_study
     from codesign.core.errors import InputError
     from codesign.study.plain import finite_or_none
-    from codesign.study.runs import check_free, new_run_folder
+    from codesign.study.runs import STAGES, claim_folder
 
     changes = study_changes(overrides, seed=seed, starts=starts)
     asked = load_study(study, overrides=changes)
@@ -70,31 +77,33 @@ def scenarios(
         raise InputError(
             f"{asked.path.name}: has none of the sections scenarios, split and robust."
         )
-    folder = out or new_run_folder(asked, text=asked.path.read_text(encoding="utf-8"))
-    check_free(folder)
+    text = asked.path.read_text(encoding="utf-8")
+    folder = claim_folder(asked, text=text, out=out, resume=resume, result=DATA)
     argv = ["scenarios", study]
     argv += [part for each in changes for part in ("--set", each)]
     data: dict[str, Any] = {"study": asked.name, "command": shlex.join(argv)}
-    (folder / "designs").mkdir(parents=True)
-    broken: list[str] = []
+    stages, broken = folder / STAGES, []
     for name, search in parts.items():
-        found = search(asked, progress=tell)
+        with resumable(argv, folder, stages=stages):
+            found = search(asked, progress=tell, checkpoint=stages / name)
+        (folder / "designs").mkdir(parents=True, exist_ok=True)
         facts, designs = _facts(found)
         data[name] = finite_or_none({"status": found.status, **facts})
         for title, design in designs.items():
             save_design(design, folder / "designs" / f"{name}-{title}.yaml")
         if not as_json:
             typer.echo(str(found))
-        broken += [] if found.feasible else [found.status]
+        broken += [] if found.feasible else [found]
     data["versions"] = versions()
     write_output(folder / DATA, json_text(data))
+    shutil.rmtree(stages, ignore_errors=True)
     if as_json:
         print_json({**data, "run": str(folder)})
     else:
         typer.echo(f"\ndesigns {folder / 'designs'}\ndata    {folder / DATA}")
     if broken:
-        for line in broken:
-            complain(line)
+        for found in broken:
+            complain_infeasible(found.status, found.relaxation)
         raise typer.Exit(INFEASIBLE)
 
 
@@ -120,8 +129,28 @@ def _facts(
     from codesign.optimize.split import Split
 
     if isinstance(found, Scenarios):
-        return _many(found)
-    return _pools(found) if isinstance(found, Split) else _draws(found)
+        facts, designs = _many(found)
+    else:
+        facts, designs = _pools(found) if isinstance(found, Split) else _draws(found)
+    return {**facts, **_limits_and_lost(found)}, designs
+
+
+def _limits_and_lost(found: "Scenarios | Split | Robust") -> dict[str, Any]:
+    """Whether limits are kept, what to change where not, and lanes without a number.
+
+    The nearest designs are files.
+    """
+    relaxation = found.relaxation
+    change = None
+    if relaxation is not None:
+        change = {
+            "text": relaxation.text,
+            "joint": [asdict(each) for each in relaxation.joint],
+            "single": [asdict(each) for each in relaxation.single],
+            "holding": [asdict(each) for each in relaxation.holding],
+        }
+    lost = asdict(found.lost)
+    return {"feasible": found.feasible, "relaxation": change, "lost": lost}
 
 
 def _many(found: "Scenarios") -> "tuple[dict[str, Any], dict[str, Design]]":

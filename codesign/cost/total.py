@@ -201,7 +201,6 @@ def median_step(kinds: StepCosts, share: Fraction) -> Seconds:
 
 def assemble(design: Design, ready: Prepared, *, sharpness: Sharpness = None) -> Cost:
     """The ``Cost`` of a prepared design at the voltages that it holds."""
-    built, load, held = ready.built, ready.load, ready.memory
     kinds = step_costs(
         design,
         ready,
@@ -209,6 +208,14 @@ def assemble(design: Design, ready: Prepared, *, sharpness: Sharpness = None) ->
         prefill_voltage=design.deployment.prefill_voltage,
         sharpness=sharpness,
     )
+    return cost_of_steps(design, ready, kinds=kinds, sharpness=sharpness)
+
+
+def cost_of_steps(
+    design: Design, ready: Prepared, *, kinds: StepCosts, sharpness: Sharpness = None
+) -> Cost:
+    """The ``Cost`` of a prepared design whose steps cost what is given."""
+    built, load, held = ready.built, ready.load, ready.memory
     share = prefill_share(load, design.stack)
     request, chips = design.request, design.system.num_chips
     replicas = num_replicas(design.system, design.deployment)

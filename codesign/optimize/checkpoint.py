@@ -89,6 +89,13 @@ class Checkpoint:
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.npz"
 
+    def about_more(
+        self, known: Mapping[str, Any], *, arrays: Iterable[Any]
+    ) -> "Checkpoint":
+        """The same folder for states of a question that holds more than this one."""
+        about = digest({**known, "of": self.about}, arrays=arrays)
+        return Checkpoint(self.folder, about=about)
+
 
 def digest(known: Mapping[str, Any], *, arrays: Iterable[Any]) -> str:
     """Digest of a question to this program: texts, numbers, sources, versions."""

@@ -188,7 +188,7 @@ class Climber:
         )
 
     def nearest(self, rung: Rung, values: Floats) -> Rung:
-        """The rung of an infeasible search at the design that a relaxation allows."""
+        """The rung of a search at a design that it did not find itself."""
         again = self.rung(rung.name, values)
         kept = {"relaxed": np.nan, "agreement": rung.agreement}
         return replace(again, **kept, trace=rung.trace, lost=rung.lost)

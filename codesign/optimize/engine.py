@@ -168,9 +168,7 @@ class Engine:
 
     def _lanes(self, function: Callable[[Start], Any], start: Start) -> Any:
         """Results of all lanes, solved in groups."""
-        found = self._parallel(function, self._groups(start, size=GROUP))
-        count = len(start.points)
-        return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *found)
+        return self.batched(function, start, size=GROUP)
 
     def evaluate(
         self, values: Floats, theta: Theta, *, weights: Floats | None = None
@@ -186,12 +184,16 @@ class Engine:
 
     def constraints(self, values: Floats, theta: Theta) -> tuple[Floats, Floats]:
         """Hard objective and every constraint of legal designs."""
-        groups = self._groups(self.space.encode(values), size=CHUNK)
-        found = self._parallel(lambda p: self._hard(p, theta), groups)
-        objective, constraints = (
-            np.concatenate(part)[: len(values)] for part in zip(*found, strict=True)
-        )
-        return objective, constraints
+        points = self.space.encode(values)
+        return self.batched(lambda p: self._hard(p, theta), points, size=CHUNK)
+
+    def batched(
+        self, function: Callable[[Any], Any], batch: Any, *, size: int = CHUNK
+    ) -> Any:
+        """A compiled function of groups of a size on a batch of any length."""
+        found = self._parallel(function, self._groups(batch, size=size))
+        count = len(jax.tree.leaves(batch)[0])
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *found)
 
     def _groups(self, batch: Any, *, size: int) -> list[Any]:
         """A batch cut into groups of equal size, the last one filled up."""

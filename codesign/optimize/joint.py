@@ -64,6 +64,16 @@ class Joint:
             )
         return tuple(f"{name} [{case}]" for case in self.names for name in each)
 
+    def sources(self, number: int) -> tuple[tuple[int, int], ...]:
+        """Case and place of every joint constraint, of ``number`` in each case.
+
+        One about both pools, or about all draws, is of the first.
+        """
+        if self.judge == POOLS:
+            return tuple((int(row == LAST), place) for row, place in self.rows)
+        cases = 1 if self.judge == CHANCE else len(self.names)
+        return tuple((case, i) for case in range(cases) for i in range(number))
+
     @property
     def rows(self) -> list[tuple[int, int]]:
         """Under ``POOLS`` where each joint constraint comes from: way and place."""
@@ -142,6 +152,13 @@ def stack(cases: Sequence[Any]) -> tuple[Any, tuple[bool, ...]]:
             column[0] if same else jnp.stack(list(map(jnp.asarray, column)))
         )
     return jax.tree.unflatten(inside, together), tuple(varied)
+
+
+def unstack(joint: Joint, tree: Any, *, case: int) -> Any:
+    """The parameters of one case of a stacked tree."""
+    leaves = zip(jax.tree.leaves(tree), joint.varied, strict=True)
+    own = [leaf[case] if varied else leaf for leaf, varied in leaves]
+    return jax.tree.unflatten(jax.tree.structure(tree), own)
 
 
 def axes(joint: Joint, tree: Any) -> Any:

@@ -11,14 +11,21 @@ from pathlib import Path
 import numpy as np
 import optax
 
-from codesign.config.limits import is_difference
 from codesign.config.study import Study
 from codesign.optimize.climber import EVERYTHING, Climber
 from codesign.optimize.discrete import Mask
 from codesign.optimize.evidence import gather_evidence
 from codesign.optimize.lagrangian import Schedule
+from codesign.optimize.proof import Proof, prove
 from codesign.optimize.relax import Relaxer
-from codesign.optimize.result import Relaxation, Result, Rung, Waterfall
+from codesign.optimize.result import (
+    Relaxation,
+    Result,
+    Rung,
+    Waterfall,
+    excess_text,
+    infeasible_text,
+)
 from codesign.optimize.space import Floats
 from codesign.optimize.trace import Progress, silent
 from codesign.optimize.waterfall import decompose
@@ -122,6 +129,9 @@ def _result(
     climber: Climber, rungs: Sequence[Rung], *, mask: Mask, clock: float
 ) -> Result:
     best, relaxation = rungs[-1], None
+    proof = _proof(climber, best, mask=mask)
+    if proof is not None and proof.better is not None:
+        best = climber.nearest(best, proof.better)
     if not best.feasible:
         relaxation = _relaxation(climber, rungs, mask=mask)
         best = climber.nearest(best, relaxation.nearest)
@@ -132,11 +142,21 @@ def _result(
         study=climber.study,
         rungs=(*rungs[:-1], best),
         evidence=evidence,
-        status=_status(best, rungs[1], relaxation=relaxation),
+        status=_status(best, rungs[1], relaxation=relaxation, proof=proof),
         seconds=time.perf_counter() - clock,
         waterfall=_waterfall(climber, tuned=rungs[1], best=best),
         relaxation=relaxation,
+        bound=float(np.exp(proof.bound)) if proof and best.feasible else None,
     )
+
+
+def _proof(climber: Climber, best: Rung, *, mask: Mask) -> Proof | None:
+    """A bound on all legal designs, where every combination can be looked at."""
+    known = float(np.log(best.objective)) if best.feasible else np.inf
+    proof = prove(climber.engine, climber.theta, mask=mask, known=known)
+    if proof is not None:
+        climber.progress(f"[proof] over {proof.combinations} combinations")
+    return proof
 
 
 def _relaxation(climber: Climber, rungs: Sequence[Rung], *, mask: Mask) -> Relaxation:
@@ -156,23 +176,22 @@ def _waterfall(climber: Climber, *, tuned: Rung, best: Rung) -> Waterfall | None
     )
 
 
-def _status(best: Rung, tuned: Rung, *, relaxation: Relaxation | None) -> str:
-    lost = sum(rung.num_lost for rung in (tuned, best))
+def _status(
+    best: Rung,
+    tuned: Rung,
+    *,
+    relaxation: Relaxation | None,
+    proof: Proof | None,
+) -> str:
+    lost = sum(each.num_lost for each in (tuned, best, relaxation) if each)
     note = f" {lost} lanes had no number and were left out." if lost else ""
     if relaxation is not None:
-        broken = f"the nearest design breaks {best.worst} by {_excess(best)}"
-        return (
-            f"Infeasible: no design keeps all limits; {broken}. {relaxation.text}{note}"
-        )
+        sure = ""
+        if proof is not None and proof.bound == np.inf:
+            sure = f" Proven: none of all {proof.combinations} combinations does."
+        return f"{infeasible_text(best, relaxation)}{sure}{note}"
     if not tuned.feasible:
-        broken = f"the tuned baseline breaks {tuned.worst} by {_excess(tuned)}"
+        broken = f"the tuned baseline {excess_text(tuned.worst, tuned.violation)}"
         return f"All limits are kept; {broken}, so no gain is stated.{note}"
     change = best.objective / tuned.objective - 1.0
     return f"All limits are kept; the objective is {change:+.1%} against tuned.{note}"
-
-
-def _excess(rung: Rung) -> str:
-    """How far a rung breaks its worst limit; a difference where that may be zero."""
-    if is_difference(rung.worst):
-        return f"{rung.violation:.4g}"
-    return f"a factor {float(np.exp(rung.violation)):.4g}"

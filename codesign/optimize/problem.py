@@ -3,7 +3,7 @@
 Variables and parameters of a problem -> logarithmic objective and constraints.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -20,9 +20,9 @@ from codesign.core.record import Record
 from codesign.core.smooth import Sharpness
 from codesign.cost.limits import Limits
 from codesign.model.transformer import Transformer
-from codesign.optimize.joint import Joint, axes, combine
-from codesign.optimize.space import Space, place
-from codesign.outcome.answer import Scored, metric, outcome
+from codesign.optimize.joint import Joint, axes, combine, unstack
+from codesign.optimize.space import Floats, Space, place
+from codesign.outcome.answer import Outcome, Scored, metric, outcome
 from codesign.outcome.handoff import Handoff, with_handoff
 from codesign.outcome.terms import AS_PLACED, Terms, answer_shortfall, comparable
 from codesign.quality.constants import QualityConstants
@@ -86,6 +86,14 @@ class Problem:
         return each if self.joint is None else self.joint.constraint_names(each)
 
     @property
+    def sources(self) -> tuple[tuple[int, int], ...]:
+        """Of every constraint the case, and its place among those of one design."""
+        number = len(replace(self, joint=None).constraint_names)
+        if self.joint is None:
+            return tuple((0, place) for place in range(number))
+        return self.joint.sources(number)
+
+    @property
     def shape(self) -> tuple[Any, ...]:
         """All that fixes the trace; the values of limits do not."""
         limits = [
@@ -139,6 +147,15 @@ def log_quantile(
     return (
         quantile(excess, level) if sharpness is None else smooth_quantile(excess, level)
     )
+
+
+def design_at(problem: Problem, values: Floats, *, theta: Theta, case: int) -> Design:
+    """The design of a case at a point's values, variables placed."""
+    if problem.joint is None:
+        return place(theta.design, problem.paths, values=values)
+    bare = theta.replace(bounds=None, low=None, high=None, mix=None)
+    own = unstack(problem.joint, bare, case=case)
+    return place(own.design, problem.paths, values=problem.joint.split(values)[case])
 
 
 def on_terms(problem: Problem, design: Design, *, theta: Theta) -> Design:
@@ -211,6 +228,21 @@ def _one(
             found.cost, design, handoff=theta.handoff, sharpness=sharpness
         )
         found = found.replace(cost=handed)
+    return judge(
+        problem, found, design=design, theta=theta, sharpness=sharpness, bounds=bounds
+    )
+
+
+def judge(
+    problem: Problem,
+    found: Outcome,
+    *,
+    design: Design,
+    theta: Theta,
+    sharpness: Sharpness,
+    bounds: Array,
+) -> tuple[Array, Array]:
+    """Logarithm of the objective and all constraints of a design's outcome."""
     reference = theta.many if sharpness is None else theta.few
     drawn = None if reference is None else paired(design.model, reference)
     asked = [

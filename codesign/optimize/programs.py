@@ -33,6 +33,7 @@ TRACED = (  # what programs are traced from
         "optimize/lagrangian.py",
         "optimize/problem.py",
         "optimize/programs.py",
+        "optimize/proof.py",
     ),
     "optimize/space.py",
 )

@@ -9,21 +9,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from codesign.config.limits import Limit, is_difference
+from codesign.config.limits import is_difference
 from codesign.core.paths import get_path
 from codesign.optimize.discrete import FEASIBLE, Mask, mutate
-from codesign.optimize.ends import reached_values
+from codesign.optimize.ends import reached_values, without_number
 from codesign.optimize.engine import Engine, Goal
 from codesign.optimize.evidence import LANES as AROUND
 from codesign.optimize.evidence import NO_PRICE, solve_around
 from codesign.optimize.groups import best_first, legal_around
 from codesign.optimize.interior import Optima
 from codesign.optimize.lagrangian import Lanes
-from codesign.optimize.problem import Theta
+from codesign.optimize.problem import Theta, design_at
 from codesign.optimize.result import Binding, Loosening, Relaxation
 from codesign.optimize.search import MARGIN, PENALTIES, SCALES
-from codesign.optimize.space import Floats, place
-from codesign.optimize.trace import Progress
+from codesign.optimize.space import Floats
+from codesign.optimize.trace import Log, Progress
 
 LANES = 32  # starts of each problem
 ELITE = 4  # designs of each problem that the polish varies
@@ -86,22 +86,23 @@ class Relaxer:
         self, engine: Engine, theta: Theta, *, mask: Mask, rng: np.random.Generator
     ) -> None:
         self.engine, self.theta, self.mask, self.rng = engine, theta, mask, rng
-        limits, number = (
-            len(engine.problem.limits),
-            len(engine.problem.constraint_names),
-        )
-        joint = (np.arange(number) < limits).astype(float)
+        self.sources = engine.problem.sources
+        limits, number = len(engine.problem.limits), len(self.sources)
+        asked = np.array([place < limits for _, place in self.sources])
+        joint = asked.astype(float)
         self.stretch = np.concatenate(
-            [np.ones((1, number)), joint[None], np.eye(number)[:limits]]
+            [np.ones((1, number)), joint[None], np.eye(number)[asked]]
         )
 
     def run(self, known: Floats, *, progress: Progress) -> Relaxation:
         """Least loosening found from known designs and from random points."""
+        self.log = Log(progress, lost=np.zeros((0, known.shape[1])))
         designs = self._evaluate(self.engine.space.round(known, mask=self.mask))
         designs = self._settled(designs, known)
-        progress(f"elastic    {len(self.stretch)} relaxations, every limit on its own")
+        text = f"{len(self.stretch)} relaxations, every limit on its own"
+        self.log.close("elastic", text)
         designs = self._polish(designs)
-        progress("polish     smallest relaxations")
+        self.log.close("polish", "smallest relaxations")
         score = designs.score(self.stretch, penalty=np.inf)
         chosen = np.argmin(score, axis=0)
         enough = np.isfinite(np.min(score, axis=0))
@@ -119,10 +120,17 @@ class Relaxer:
             joint=tuple(sorted(joint, key=lambda each: -each.amount)),
             holding=self._holding(designs.values[nearest], elastic=1 if joint else 0),
             nearest=designs.values[nearest],
+            trace=tuple(self.log.trace),
+            lost=self.log.lost,
         )
 
     def _evaluate(self, values: Floats) -> _Designs:
-        return _Designs(values, self.engine.constraints(values, self.theta)[1])
+        """Hard constraints of designs; those without a number are dropped."""
+        constraints = self.engine.constraints(values, self.theta)[1]
+        lost = np.isnan(constraints).any(axis=1)
+        self.log.drop(values[lost])
+        kept = np.flatnonzero(~lost) if not lost.all() else np.arange(len(values))
+        return _Designs(values, constraints).take(kept)
 
     def _goal(self, problems: NDArray[np.intp]) -> Goal:
         """Elastic objective of each lane; the study's objective does not count."""
@@ -166,6 +174,7 @@ class Relaxer:
     def _ordered(
         self, lanes: Lanes | Optima, given: Floats, *, goal: Goal, free: Mask
     ) -> Floats:
+        self.log.drop(given[without_number(lanes)])
         reached = reached_values(self.engine.space, lanes, given=given, mask=free)
         return best_first(lanes, reached, given=given, size=LANES, loose=goal.loose)
 
@@ -195,25 +204,30 @@ class Relaxer:
     def _loosenings(self, design: _Designs) -> tuple[Loosening, ...]:
         """The limits of the study that a design breaks, and what it needs."""
         return tuple(
-            self._loosening(limit, index, design=design)
-            for index, limit in enumerate(self.engine.problem.limits)
+            self._loosening(int(index), design=design)
+            for index in np.flatnonzero(self.stretch[1])
             if design.constraints[0, index] > FEASIBLE
         )
 
-    def _loosening(self, limit: Limit, index: int, *, design: _Designs) -> Loosening:
-        amount = float(design.constraints[0, index])
-        old = float(np.asarray(self.theta.bounds)[index])
+    def _loosening(self, index: int, *, design: _Designs) -> Loosening:
+        problem, (case, place) = self.engine.problem, self.sources[index]
+        limit, amount = problem.limits[place], float(design.constraints[0, index])
+        bounds = np.reshape(self.theta.bounds, (-1, len(problem.limits)))
+        old = float(bounds[case, place])
         if limit.path is not None:
-            placed = place(
-                self.theta.design, self.engine.space.paths, values=design.values[0]
-            )
+            placed = design_at(problem, design.values[0], theta=self.theta, case=case)
             old = limit.factor * float(get_path(placed, limit.path))
         signed = amount if limit.sense == "<=" else -amount
         differs = is_difference(limit.metric)
         exact = old + signed if differs else old * float(np.exp(signed))
         new = _outward(exact, up=limit.sense == "<=")
         amount = abs(new - old) if differs else abs(float(np.log(new / old)))
-        return Loosening(limit.text, limit.metric, old=old, new=new, amount=amount)
+        text = problem.constraint_names[index]
+        about = text.removeprefix(f"{limit.text} [").removesuffix("]")
+        about = about if text.endswith("]") else ""
+        return Loosening(
+            text, limit.metric, old=old, new=new, amount=amount, case=about
+        )
 
     def _holding(self, values: Floats, *, elastic: int) -> tuple[Binding, ...]:
         """Constraints that bind in the elastic problem, with their prices there."""

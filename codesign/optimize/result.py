@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from codesign.config.limits import metric_units
+from codesign.config.limits import is_difference, metric_units
 from codesign.config.study import Study
 from codesign.core.quantities import Unit
 from codesign.core.show import html_table, quantity_text, text_table
 from codesign.cost.record import Cost
 from codesign.optimize.space import Floats
-from codesign.optimize.trace import DESCENTS
+from codesign.optimize.trace import DESCENTS, num_lost
 from codesign.outcome.service import Service
 from codesign.quality.evaluate import Quality
 from codesign.serving.design import Design
@@ -50,7 +50,7 @@ class Rung:
     @property
     def num_lost(self) -> int:
         """Lanes and trials that had no number, in all stages."""
-        return sum(int(entry.get("lost", 0)) for entry in self.trace)
+        return num_lost(self.trace)
 
     @property
     def feasible_starts(self) -> float:
@@ -94,7 +94,8 @@ class Loosening:
     """A limit of the study, moved from its value to one that lets a design exist.
 
     ``amount`` is |ln(new / old)|, or the difference for quality, whose unit is a
-    logarithm already.
+    logarithm already. ``case`` names the workload or pool that the limit is about,
+    where there are several.
     """
 
     limit: str
@@ -102,11 +103,13 @@ class Loosening:
     old: float
     new: float
     amount: float
+    case: str = ""
 
     def __str__(self) -> str:
         unit = metric_units()[self.metric]
         old, new = (quantity_text(v, unit) for v in (self.old, self.new))
-        return f"loosen {self.metric} from {old} to {new}"
+        of = f" of {self.case}" if self.case else ""
+        return f"loosen {self.metric}{of} from {old} to {new}"
 
 
 @dataclass(frozen=True)
@@ -118,13 +121,21 @@ class Relaxation:
     where no change of the study's limits helps. ``holding`` are the limits that
     then bind, with the joint amount that one percent more of each would save,
     over a percent; ``nearest`` is the design that the joint change allows, or
-    the one that breaks limits least where none does.
+    the one that breaks limits least where none does. ``num_lost`` lanes had no number
+    and were left out, the first ones are ``lost``.
     """
 
     single: tuple[Loosening, ...]
     joint: tuple[Loosening, ...]
     holding: tuple[Binding, ...]
     nearest: Floats
+    trace: tuple[dict[str, Any], ...] = ()
+    lost: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+
+    @property
+    def num_lost(self) -> int:
+        """Lanes and trials that had no number, in all stages."""
+        return num_lost(self.trace)
 
     @property
     def text(self) -> str:
@@ -141,6 +152,27 @@ class Relaxation:
             f" One alone: {'; or '.join(lone)}." if lone else " No single one will do."
         )
         return f"Smallest relaxation: {both}.{more}"
+
+
+def excess_text(name: str, violation: float) -> str:
+    """How far a limit is broken; a difference where that may be zero.
+
+    Example:
+        >>> excess_text("quality.gap <= 0", 0.02), excess_text("chip.area <= 1", 0.0953)
+        ('breaks quality.gap <= 0 by 0.02', 'breaks chip.area <= 1 by a factor 1.1')
+    """
+    factor = "" if is_difference(name) else "a factor "
+    size = violation if is_difference(name) else float(np.exp(violation))
+    return f"breaks {name} by {factor}{size:.4g}"
+
+
+def infeasible_text(nearest: Rung, relaxation: Relaxation) -> str:
+    """That nothing keeps all limits, what the nearest breaks, and what to change."""
+    broken = excess_text(nearest.worst, nearest.violation)
+    return (
+        f"Infeasible: no design keeps all limits; the nearest design {broken}. "
+        f"{relaxation.text}"
+    )
 
 
 @dataclass(frozen=True)
@@ -166,6 +198,9 @@ class Result:
     ``status`` is a sentence: what was found, or which limit cannot be kept and
     how far it would have to move. ``waterfall`` is None where a limit cannot be
     kept, so that there is no gain; ``relaxation`` is None where all are kept.
+    ``bound`` is an objective that no legal design is below, proven over every
+    combination of listed values and all voltages; None where that is not possible, as
+    with a continuous variable. ``gap``, against the relaxed optimum, proves nothing.
     """
 
     study: Study
@@ -176,9 +211,11 @@ class Result:
     timings: dict[str, float] = field(default_factory=dict)
     waterfall: Waterfall | None = None
     relaxation: Relaxation | None = None
+    bound: float | None = None
 
     def __str__(self) -> str:
-        return f"{self.study.name}: {self.status}\n{text_table(self._table())}"
+        status = " ".join(filter(None, (self.status, self.bound_text)))
+        return f"{self.study.name}: {status}\n{text_table(self._table())}"
 
     def _repr_html_(self) -> str:
         """Rungs, what binds, and the outcome: what a notebook shows."""
@@ -276,7 +313,20 @@ class Result:
     @property
     def num_lost(self) -> int:
         """Lanes and trials of all searches that had no number and were left out."""
-        return sum(rung.num_lost for rung in self.rungs)
+        relaxed = self.relaxation.num_lost if self.relaxation else 0
+        return sum(rung.num_lost for rung in self.rungs) + relaxed
+
+    @property
+    def bound_text(self) -> str:
+        """The bound as a sentence, empty without one."""
+        if self.bound is None:
+            return ""
+        least = quantity_text(self.bound, metric_units()[self.study.minimize])
+        above = max(self.best.objective / self.bound - 1.0, 0.0)
+        return (
+            f"Proven: no legal design is below {least}; the design found is "
+            f"{above:.3%} above that."
+        )
 
     @property
     def gap(self) -> float:

@@ -6,9 +6,11 @@ on the others, and the one design that serves all.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -23,11 +25,13 @@ from codesign.optimize.engine import Engine
 from codesign.optimize.evidence import gather_evidence
 from codesign.optimize.joint import WORST, Joint, gather, join_spaces, stack
 from codesign.optimize.problem import Theta
-from codesign.optimize.result import Evidence, Rung
+from codesign.optimize.relax import Relaxer
+from codesign.optimize.result import Evidence, Relaxation, Rung, excess_text
 from codesign.optimize.search import Found, Search
 from codesign.optimize.space import Floats, Space
-from codesign.optimize.trace import Progress, silent
+from codesign.optimize.trace import Lost, Progress, all_lost, silent
 
+KNOWN = 4  # designs of a joint search that its relaxation starts from
 NONE_FITS = "none fits"
 
 
@@ -37,7 +41,10 @@ class Scenarios:
 
     ``cross`` holds the objective of the shared parts of specialist i on case j, all
     else chosen anew; infinite where they cannot keep the limits. ``generalist`` has
-    a rung per case, with the same shared parts.
+    a rung per case, with the same shared parts. Where no design serves all cases,
+    ``relaxation`` is the smallest change of the limits with which one does, and the
+    generalist that design, or the one of least violation. ``lost`` are lanes of all
+    searches that had no number.
     """
 
     study: Study
@@ -50,6 +57,8 @@ class Scenarios:
     relaxed: float
     agreement: float
     seconds: float
+    relaxation: Relaxation | None = None
+    lost: Lost = field(default_factory=Lost)
 
     @property
     def feasible(self) -> bool:
@@ -76,19 +85,27 @@ class Scenarios:
     @property
     def status(self) -> str:
         """What was found, in a sentence."""
-        broken = [
-            f"{name}: {rung.worst}"
-            for name, rung in zip(self.names, self.generalist, strict=True)
-            if not rung.feasible
-        ]
-        if broken:
-            return f"No design serves all cases; broken are {'; '.join(broken)}."
+        found = self._served() if self.feasible else self._broken()
+        return " ".join(filter(None, (found, self.lost.text)))
+
+    def _served(self) -> str:
         worst = int(np.argmax(self.regret))
         return (
             f"One design serves all {len(self.names)} cases; it costs "
             f"{np.mean(self.regret):+.1%} over the specialists on average, "
             f"{self.regret[worst]:+.1%} on {self.names[worst]}."
         )
+
+    def _broken(self) -> str:
+        """What the nearest design breaks in which case, and what to change."""
+        broken = [
+            f"{excess_text(rung.worst, rung.violation)} in {name}"
+            for name, rung in zip(self.names, self.generalist, strict=True)
+            if not rung.feasible
+        ]
+        relaxed = f" {self.relaxation.text}" if self.relaxation else ""
+        nearest = f"the nearest {' and '.join(broken)}"
+        return f"Infeasible: no design serves all cases; {nearest}.{relaxed}"
 
     def __str__(self) -> str:
         return f"{self.study.name}: {self.status}\n{text_table(self.table())}"
@@ -115,19 +132,26 @@ def _change(regret: float) -> str:
     return NONE_FITS if np.isinf(regret) else f"{regret:+.1%}"
 
 
-def scenarios(study: Study, *, progress: Progress = silent) -> Scenarios:
+def scenarios(
+    study: Study,
+    *,
+    progress: Progress = silent,
+    checkpoint: Path | str | None = None,
+) -> Scenarios:
     """Specialists, the cross matrix, and the design that serves all cases.
 
     Every case is searched alone, then with the shared parts of every other
     specialist, then all cases at once: shared variables stand once, all others once
     per case, and every limit of every case holds. The joint search starts from each
-    specialist's parts with what suits the other cases best.
+    specialist's parts with what suits the other cases best. Where no design serves all
+    cases, the result says what to change. ``checkpoint`` as in ``optimize``.
 
     Assumes: cases are served apart, each by systems of its own; only the design of
     the shared parts is common. ``baseline`` in a limit is that case's own.
 
     Raises:
-        InputError: the study has no section ``scenarios``.
+        InputError: the study has no section ``scenarios``, or the checkpoint is of
+            another question or version.
 
     Example:
         ``cd.scenarios(cd.load_study("my_scenarios.yaml")).cross_regret``
@@ -136,7 +160,10 @@ def scenarios(study: Study, *, progress: Progress = silent) -> Scenarios:
     cases = study.cases
     if cases is None:
         raise InputError(f"{study.name}: has no section scenarios; add cases to it.")
-    climbers = [Climber(case, progress) for case in cases.studies]
+    climbers = [
+        Climber(case, progress, checkpoint=checkpoint and Path(checkpoint) / f"{i}")
+        for i, case in enumerate(cases.studies)
+    ]
     tuned = [climber.tune(climber.as_given()) for climber in climbers]
     own = _specialists(climbers, tuned, names=cases.names)
     cross = _cross(climbers, tuned, own=own, cases=cases)
@@ -145,7 +172,9 @@ def scenarios(study: Study, *, progress: Progress = silent) -> Scenarios:
     found = solve_joint(
         climbers, cases, known=known, levels=[rung.objective for rung in own]
     )
-    values = found.each(found.best)
+    relaxation = None if found.feasible else found.relax(climbers[0])
+    chosen = found.best if relaxation is None else relaxation.nearest
+    values = found.each(chosen)
     rungs = [
         climber.rung("for all", each)
         for climber, each in zip(climbers, values, strict=True)
@@ -157,10 +186,16 @@ def scenarios(study: Study, *, progress: Progress = silent) -> Scenarios:
         specialists=tuple(own),
         cross=np.array([[_objective(rung) for rung in row] for row in cross]),
         generalist=tuple(rungs),
-        evidence=found.evidence(),
+        evidence=found.evidence(chosen),
         relaxed=found.found.relaxed,
         agreement=found.found.agreement,
         seconds=time.perf_counter() - clock,
+        relaxation=relaxation,
+        lost=all_lost(
+            [*tuned, *(rung for row in cross for rung in row)],
+            paths=climbers[0].space.paths,
+        )
+        + found.lost(relaxation),
     )
 
 
@@ -245,11 +280,21 @@ class Solved:
         """The values of every case at a joint point."""
         return list(self.joint.split(values))
 
-    def evidence(self) -> Evidence:
-        """Multipliers and elasticities of the joint optimum."""
-        return gather_evidence(
-            self.engine, self.theta, values=self.best, mask=self.mask
-        )
+    def evidence(self, values: Floats) -> Evidence:
+        """Multipliers and elasticities of a joint point."""
+        return gather_evidence(self.engine, self.theta, values=values, mask=self.mask)
+
+    def relax(self, lead: Climber) -> Relaxation:
+        """The smallest change of the limits of all cases that lets a design exist."""
+        lead.progress("[smallest relaxation]")
+        relaxer = Relaxer(self.engine, self.theta, mask=self.mask, rng=lead.rng)
+        known = self.found.pool.best(KNOWN).values
+        return relaxer.run(known, progress=lead.progress)
+
+    def lost(self, relaxation: Relaxation | None) -> Lost:
+        """What the joint search, and a relaxation after it, have left out."""
+        searches = [each for each in (self.found, relaxation) if each is not None]
+        return all_lost(searches, paths=self.engine.space.paths)
 
 
 def solve_joint(
@@ -302,6 +347,10 @@ def search_joint(
     lead.progress("[for all]")
     engine.compile(points[0], theta)
     mask = space.select(EVERYTHING)
-    search = Search(engine, theta, mask, lead.rng)
+    kept = lead.checkpoint and lead.checkpoint.about_more(
+        {"problem": problem.shape, "space": space.variables},
+        arrays=[points, *jax.tree.leaves(theta)],
+    )
+    search = Search(engine, theta, mask, lead.rng, checkpoint=kept, name="for all")
     found = search.run(points, starts=lead.study.search.starts, progress=lead.progress)
     return Solved(engine, theta=theta, joint=joint, mask=mask, found=found)

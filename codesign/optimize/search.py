@@ -258,9 +258,7 @@ class Search:
             return None
         arrays, facts = kept
         self.rng.bit_generator.state = facts["rng"]
-        log.trace.extend(facts["trace"])
-        log.lost = arrays["lost"]
-        log.began -= max((entry["seconds"] for entry in log.trace), default=0.0)
+        log.resume(facts["trace"], lost=arrays["lost"])
         log.progress(f"{facts['done']} stages were finished before")
         return _State(
             pool=Pool(*(arrays[name] for name in POOL)),

@@ -6,7 +6,8 @@ of keys and values between them, beside the best single chip for both.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -20,7 +21,6 @@ from codesign.core.show import html_table, quantity_text, text_table
 from codesign.cost.evaluate import evaluate
 from codesign.cost.record import Cost
 from codesign.optimize.climber import EVERYTHING, Climber
-from codesign.optimize.evidence import gather_evidence
 from codesign.optimize.joint import (
     BOTH,
     FIRST,
@@ -32,11 +32,17 @@ from codesign.optimize.joint import (
     join_spaces,
 )
 from codesign.optimize.problem import Theta, on_terms
-from codesign.optimize.result import TOLERANCE, Evidence, Rung
+from codesign.optimize.result import (
+    TOLERANCE,
+    Evidence,
+    Relaxation,
+    Rung,
+    excess_text,
+)
 from codesign.optimize.scenarios import Solved, search_joint
-from codesign.optimize.search import Search
+from codesign.optimize.search import Found, Search
 from codesign.optimize.space import Floats, place
-from codesign.optimize.trace import Progress, silent
+from codesign.optimize.trace import Lost, Progress, all_lost, silent
 from codesign.outcome.handoff import Handoff, handoff_bytes, with_handoff
 from codesign.outcome.service import Service
 from codesign.serving.design import Design
@@ -70,7 +76,10 @@ class Split:
     ``alone`` is the best design that does both on the same chips. ``objective`` is
     that of the pair per output token, hand-off included; ``same_chip`` that of the
     best pools that share one of the chips found here, an upper bound of one chip in
-    two pools. ``ratio`` is prefill over decode chips when both pools are full.
+    two pools. ``ratio`` is prefill over decode chips when both pools are full. Where no
+    pair keeps all limits, ``relaxation`` is the smallest change of the limits with
+    which one does, and the pools are that pair, or the one of least violation.
+    ``lost`` are lanes of all searches that had no number.
     """
 
     study: Study
@@ -89,6 +98,8 @@ class Split:
     worst: str
     evidence: Evidence
     seconds: float
+    relaxation: Relaxation | None = None
+    lost: Lost = field(default_factory=Lost)
 
     @property
     def feasible(self) -> bool:
@@ -103,8 +114,18 @@ class Split:
     @property
     def status(self) -> str:
         """What was found, in a sentence."""
-        if not self.feasible:
-            return f"No pair of pools keeps the limits; broken is {self.worst}."
+        found = self._found() if self.feasible else self._broken()
+        return " ".join(filter(None, (found, self.lost.text)))
+
+    def _broken(self) -> str:
+        broken = excess_text(self.worst, self.violation)
+        relaxed = f" {self.relaxation.text}" if self.relaxation else ""
+        return (
+            "Infeasible: no pair of pools keeps all limits; the nearest "
+            f"{broken}.{relaxed}"
+        )
+
+    def _found(self) -> str:
         return (
             f"A chip for each phase changes {self.study.minimize} by "
             f"{self.change:+.1%} against one chip for both, with {self.ratio:.2g} "
@@ -141,7 +162,12 @@ def _variables(
     ]
 
 
-def split(study: Study, *, progress: Progress = silent) -> Split:
+def split(
+    study: Study,
+    *,
+    progress: Progress = silent,
+    checkpoint: Path | str | None = None,
+) -> Split:
     """The best pair of chips for prefill and decode, and the best single chip.
 
     E = E_prefill / L + E_decode,  E_prefill with the hand-off of one prompt
@@ -149,20 +175,22 @@ def split(study: Study, *, progress: Progress = silent) -> Split:
     per output token, and so dollars and carbon; the first token comes from the
     prefill pool after the hand-off, the others from the decode pool. Chips are in
     the ratio at which both pools are full. Both pools run one model; chip,
-    deployment and voltages are of each pool's own.
+    deployment and voltages are of each pool's own. Where no pair keeps all limits, the
+    result says what to change. ``checkpoint`` as in ``optimize``.
 
     Assumes: both pools are full all the time; the study's prompts, their known
     prefixes included, are handed over whole; answers of one length for one study.
 
     Raises:
         InputError: the study has no section ``split``, or asks what two pools do not
-            have, such as an open-loop rate.
+            have, such as an open-loop rate; or the checkpoint is of another question
+            or version.
     """
     clock = time.perf_counter()
     if study.handoff is None:
         raise InputError(f"{study.name}: has no section split; add the link to it.")
     _check(study)
-    climber = Climber(study, progress)
+    climber = Climber(study, progress, checkpoint=checkpoint)
     tuned = climber.tune(climber.as_given())
     mask = climber.space.select(EVERYTHING)
     alone = climber.climb("one chip", mask=mask, known=tuned.values[None])
@@ -180,8 +208,8 @@ def split(study: Study, *, progress: Progress = silent) -> Split:
         mix=np.array([-np.log(float(study.baseline.request.output_length)), 0.0]),
         known=[[rung.values] * 2 for rung in (alone, tuned)],
     )
-    same = _same_chip(climber, solved, alone=alone)
-    return _report(climber, solved, rungs=(tuned, alone), same=same, clock=clock)
+    searches = _same_chip(climber, solved, alone=alone)
+    return _report(climber, solved, rungs=(tuned, alone), same=searches, clock=clock)
 
 
 def _check(study: Study) -> None:
@@ -235,8 +263,8 @@ def _theta(climber: Climber, study: Study, *, name: str) -> Theta:
     )
 
 
-def _same_chip(climber: Climber, solved: Solved, *, alone: Rung) -> float:
-    """The best objective of two pools of one chip, among the chips that were found."""
+def _same_chip(climber: Climber, solved: Solved, *, alone: Rung) -> list[Found]:
+    """Searches for two pools of one chip, for each of the chips that were found."""
     space, joint = solved.engine.space, solved.joint
     chip = np.array([path.startswith("chip.") for path in climber.space.paths])
     each = solved.each(solved.best)
@@ -244,19 +272,29 @@ def _same_chip(climber: Climber, solved: Solved, *, alone: Rung) -> float:
     for columns in joint.columns:
         held[np.array(columns)[chip]] = True
     mask = solved.mask & ~held
-    found = []
-    for source in (*each, alone.values):
+    found: list[Found] = []
+    for index, source in enumerate((*each, alone.values)):
         point = solved.best.copy()
         for columns in joint.columns:
             point[np.array(columns)[chip]] = source[chip]
-        search = Search(solved.engine, solved.theta, mask, climber.rng)
+        search = Search(
+            solved.engine,
+            solved.theta,
+            mask,
+            climber.rng,
+            checkpoint=climber.checkpoint,
+            name=f"same chip {index}",
+        )
         starts = climber.study.search.starts
-        best = search.run(
-            point[None], starts=starts, progress=climber.progress
-        ).pool.best(1)
-        kept = best.violation[0] <= TOLERANCE
-        found.append(float(np.exp(best.objective[0])) if kept else np.inf)
-    return min(found)
+        found.append(search.run(point[None], starts=starts, progress=climber.progress))
+    return found
+
+
+def _least(found: Found) -> float:
+    """Objective of the best design of a search, infinite where it breaks a limit."""
+    best = found.pool.best(1)
+    kept = best.violation[0] <= TOLERANCE
+    return float(np.exp(best.objective[0])) if kept else np.inf
 
 
 def _report(
@@ -264,11 +302,12 @@ def _report(
     solved: Solved,
     *,
     rungs: tuple[Rung, Rung],
-    same: float,
+    same: Sequence[Found],
     clock: float,
 ) -> Split:
     tuned, alone = rungs
-    values = solved.best
+    relaxation = None if solved.feasible else solved.relax(climber)
+    values = solved.best if relaxation is None else relaxation.nearest
     each = solved.each(values)
     pools = [
         _pool(climber, climber.study, name=name, values=own)
@@ -288,7 +327,7 @@ def _report(
         alone=alone,
         pools=(first, second),
         objective=float(np.exp(objective[0])),
-        same_chip=same,
+        same_chip=min(map(_least, same)),
         ratio=first.chips_per_request_rate / second.chips_per_request_rate,
         handoff_bytes=size,
         handoff_seconds=link.latency + size / (link.bandwidth * senders) if link else 0,
@@ -299,10 +338,12 @@ def _report(
         + float(second.cost.usd_per_token),
         violation=float(constraints[0, worst]),
         worst=solved.engine.problem.constraint_names[worst],
-        evidence=gather_evidence(
-            solved.engine, solved.theta, values=values, mask=solved.mask
-        ),
+        evidence=solved.evidence(values),
         seconds=time.perf_counter() - clock,
+        relaxation=relaxation,
+        lost=all_lost(rungs, paths=climber.space.paths)
+        + all_lost(same, paths=solved.engine.space.paths)
+        + solved.lost(relaxation),
     )
 
 

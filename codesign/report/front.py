@@ -128,10 +128,18 @@ def front_table(front: Front) -> Table:
         title="Designs on the front",
         columns=("design", *columns, *(v.path for v in front.study.free)),
         rows=tuple(rows),
-        note=f"Hypervolume {number(front.hypervolume)}, of the logarithms of the "
-        "metrics within the worst of both ends. Every design is legal and keeps all "
-        "limits of the study.",
+        note=_note(front),
     )
+
+
+def _note(front: Front) -> str:
+    if not front.feasible:
+        return front.status
+    return (
+        f"Hypervolume {number(front.hypervolume)}, of the logarithms of the metrics "
+        "within the worst of both ends. Every design is legal and keeps all limits of "
+        f"the study. {front.lost.text}"
+    ).strip()
 
 
 def short_table(front: Front) -> Table:

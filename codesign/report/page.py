@@ -303,6 +303,7 @@ def _evidence_words(result: Result) -> Sequence[str]:
         f"Legal against relaxed objective: {change(best.objective, best.relaxed)}. "
         "That is the most that rounding can have cost, if the starts found the best "
         "relaxed design; a negative value means that they did not.",
+        *([result.bound_text] if result.bound is not None else []),
         f"Tightest limit: {limit_title(best.worst)}. Variables at a bound: "
         f"{len(evidence.at_bound)}.",
     )

@@ -5,7 +5,7 @@ its design, cost and quality, and the evidence. Nothing is computed anew.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from codesign.optimize.result import (
     Rung,
     Waterfall,
 )
-from codesign.optimize.space import GOVERNOR
+from codesign.optimize.space import GOVERNOR, Floats
+from codesign.optimize.trace import all_lost
 from codesign.outcome.service import Service
 from codesign.quality.evaluate import Quality
 from codesign.serving.design import Design
@@ -49,7 +50,8 @@ def result_to_dict(result: Result) -> dict[str, Any]:
             "rungs": [_rung_to_dict(rung, paths) for rung in result.rungs],
             "evidence": None if evidence is None else asdict(evidence),
             "waterfall": None if waterfall is None else asdict(waterfall),
-            "relaxation": _relaxation_to_dict(result.relaxation, paths),
+            "relaxation": relaxation_to_dict(result.relaxation, paths),
+            "bound": result.bound,
             "study": study_to_dict(result.study),
         }
     )
@@ -69,6 +71,7 @@ def result_from_dict(data: Mapping[str, Any], *, folder: Path) -> Result:
         timings=dict(data["timings"]),
         waterfall=_waterfall(data["waterfall"]),
         relaxation=_relaxation(data.get("relaxation"), paths),
+        bound=data.get("bound"),
     )
 
 
@@ -152,13 +155,19 @@ def _rung_from_dict(data: Mapping[str, Any], paths: tuple[str, ...]) -> Rung:
     for name, record_type in RECORDS.items():
         found[name] = from_plain(record_type, found[name])
     found["values"] = np.array([data["values"][path] for path in paths])
-    found["lost"] = np.array(
-        [[_number(row[path]) for path in paths] for row in data.get("lost", ())]
-    ).reshape(-1, len(paths))
-    found["trace"] = tuple(
-        {key: _number(value) for key, value in entry.items()} for entry in data["trace"]
-    )
+    found["lost"] = _lost(data, paths)
+    found["trace"] = _trace(data["trace"])
     return Rung(**found)
+
+
+def _lost(data: Mapping[str, Any], paths: tuple[str, ...]) -> Floats:
+    """Values of lanes without a number."""
+    rows = [[_number(row[path]) for path in paths] for row in data.get("lost", ())]
+    return np.array(rows).reshape(-1, len(paths))
+
+
+def _trace(entries: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
+    return tuple({key: _number(value) for key, value in e.items()} for e in entries)
 
 
 def _evidence(data: Mapping[str, Any]) -> Evidence:
@@ -177,13 +186,16 @@ def _waterfall(data: Mapping[str, Any] | None) -> Waterfall | None:
     return Waterfall(**{name: _tupled(value) for name, value in data.items()})
 
 
-def _relaxation_to_dict(
-    relaxation: Relaxation | None, paths: tuple[str, ...]
+def relaxation_to_dict(
+    relaxation: Relaxation | None, paths: Sequence[str]
 ) -> dict[str, Any] | None:
+    """Plain data of a relaxation, its values by path; None stays None."""
     if relaxation is None:
         return None
+    lost = all_lost([relaxation], paths=paths)
     nearest = dict(zip(paths, map(float, relaxation.nearest), strict=True))
-    return {**asdict(relaxation), "nearest": nearest, "text": relaxation.text}
+    named = {"nearest": nearest, "text": relaxation.text, "lost": list(lost.designs)}
+    return {**asdict(relaxation), **named}
 
 
 def _relaxation(
@@ -196,6 +208,8 @@ def _relaxation(
         joint=tuple(Loosening(**entry) for entry in data["joint"]),
         holding=tuple(Binding(**entry) for entry in data["holding"]),
         nearest=np.array([data["nearest"][path] for path in paths]),
+        trace=_trace(data.get("trace", ())),
+        lost=_lost(data, paths),
     )
 
 

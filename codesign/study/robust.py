@@ -6,7 +6,8 @@ draws of uncertain constants, beside the one that is best at their central value
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -22,13 +23,12 @@ from codesign.core.paths import set_path
 from codesign.core.show import html_table, quantity_text, text_table
 from codesign.optimize.climber import EVERYTHING, Climber
 from codesign.optimize.discrete import FEASIBLE
-from codesign.optimize.evidence import gather_evidence
 from codesign.optimize.joint import CHANCE, Joint
 from codesign.optimize.problem import Theta
-from codesign.optimize.result import Evidence, Rung
+from codesign.optimize.result import Evidence, Relaxation, Rung
 from codesign.optimize.scenarios import search_joint
 from codesign.optimize.space import Floats
-from codesign.optimize.trace import Progress, silent
+from codesign.optimize.trace import Lost, Progress, all_lost, silent
 from codesign.quality.constants import QualityConstants
 from codesign.study.points import point_values
 from codesign.study.uncertainty import METHOD, constants_of, spread_axis
@@ -57,7 +57,9 @@ class Robust:
     ``constants`` are those that were drawn, ``quality`` among them stands for all of
     the quality law. Shadow prices in ``evidence`` are those of the limits at their
     share of the draws; ``found`` says whether any design keeps them so in the draws
-    that were searched over.
+    that were searched over; where none does, ``relaxation`` is the smallest change of
+    the limits with which one does, and the design shown is that one. ``lost`` are lanes
+    of all searches that had no number.
     """
 
     study: Study
@@ -70,6 +72,8 @@ class Robust:
     found: bool
     relaxed: float
     seconds: float
+    relaxation: Relaxation | None = None
+    lost: Lost = field(default_factory=Lost)
 
     @property
     def price(self) -> float:
@@ -93,11 +97,13 @@ class Robust:
             f"{min(self.robust.kept.values()):.0%}), the nominal one in "
             f"{self.nominal.together:.0%}; it costs {self.price:+.1%} on average."
         )
+        words = " ".join(filter(None, (words, self.lost.text)))
         if self.found:
             return words
+        relaxed = f" {self.relaxation.text}" if self.relaxation else ""
         return (
             f"No design was found that keeps every limit in {share} of the draws; "
-            f"this is the nearest. {words}"
+            f"this is the nearest.{relaxed} {words}"
         )
 
     def __str__(self) -> str:
@@ -127,7 +133,12 @@ class Robust:
         return [("share of draws", "tuned", "nominal", "robust"), *rows]
 
 
-def robust(study: Study, *, progress: Progress = silent) -> Robust:
+def robust(
+    study: Study,
+    *,
+    progress: Progress = silent,
+    checkpoint: Path | str | None = None,
+) -> Robust:
     """The best design of which every limit holds in a share of the draws.
 
     min mean_k f(x, c_k), or Q_q(f)   s.t.   Q_p(g_i(x, c_k)) <= 0 for every limit i
@@ -135,7 +146,8 @@ def robust(study: Study, *, progress: Progress = silent) -> Robust:
     over draws c_k of the constants: technology, stack and chip by a Latin hypercube
     within their published spread, quality by the ensemble of its law. The design is
     judged on 256 other draws. A limit against the ``baseline`` is one against the
-    tuned baseline under the same draw.
+    tuned baseline under the same draw. Where no design is found, the result says what
+    to change. ``checkpoint`` as in ``optimize``.
 
     Assumes: constants are independent; a chip keeps its anchor; voltages stay as
     designed, so that a draw that needs more power breaks the limit on power instead
@@ -145,7 +157,8 @@ def robust(study: Study, *, progress: Progress = silent) -> Robust:
 
     Raises:
         InputError: the study has no section ``robust``, nothing in it has a spread,
-            or quality is drawn twice.
+            or quality is drawn twice; or the checkpoint is of another question or
+            version.
     """
     clock = time.perf_counter()
     chances = study.chances
@@ -157,7 +170,7 @@ def robust(study: Study, *, progress: Progress = silent) -> Robust:
             "draw the constants of quality; drop one."
         )
     drawn = _axes(study, chances)
-    climber = Climber(study, progress)
+    climber = Climber(study, progress, checkpoint=checkpoint)
     tuned = climber.tune(climber.as_given())
     mask = climber.space.select(EVERYTHING)
     nominal = climber.climb("nominal", mask=mask, known=tuned.values[None])
@@ -181,7 +194,9 @@ def robust(study: Study, *, progress: Progress = silent) -> Robust:
         mix=np.full(count, -np.log(count)),
         known=[[rung.values] * count for rung in (nominal, tuned)],
     )
-    chosen = climber.rung("robust", solved.best)
+    relaxation = None if solved.feasible else solved.relax(climber)
+    values = solved.best if relaxation is None else relaxation.nearest
+    chosen = climber.rung("robust", values)
     progress(f"[{FRESH} fresh draws]")
     fresh = [
         _paired(climber, theta, tuned=tuned)
@@ -196,12 +211,13 @@ def robust(study: Study, *, progress: Progress = silent) -> Robust:
         tuned=judged[0],
         nominal=judged[1],
         robust=judged[2],
-        evidence=gather_evidence(
-            solved.engine, solved.theta, values=solved.best, mask=mask
-        ),
+        evidence=solved.evidence(values),
         found=solved.feasible,
         relaxed=solved.found.relaxed,
         seconds=time.perf_counter() - clock,
+        relaxation=relaxation,
+        lost=all_lost([tuned, nominal], paths=climber.space.paths)
+        + solved.lost(relaxation),
     )
 
 

@@ -57,14 +57,39 @@ def check_free(folder: Path) -> None:
         raise InputError(f"--out {folder}: is there already. Name a new folder.")
 
 
-def check_resumable(folder: Path) -> None:
+def claim_folder(
+    study: Study,
+    *,
+    text: str,
+    out: Path | None,
+    resume: Path | None,
+    result: str = RESULT,
+) -> Path:
+    """Folder of a run: the one to go on in, the one named, or a new one.
+
+    ``result`` is the file that a finished run has.
+
+    Raises:
+        InputError: both are given, nothing to go on with, or no free folder.
+    """
+    if resume and out:
+        raise InputError("--resume: goes on in its own folder; leave --out away.")
+    folder = resume or out or new_run_folder(study, text=text)
+    if resume:
+        check_resumable(folder, result=result)
+    else:
+        check_free(folder)
+    return folder
+
+
+def check_resumable(folder: Path, *, result: str = RESULT) -> None:
     """Raise unless a folder holds finished stages of a search, and no result yet.
 
     Raises:
         InputError: nothing to go on with, or nothing left to do.
     """
-    if (folder / RESULT).is_file():
-        raise InputError(f"--resume {folder}: is finished; codesign report shows it.")
+    if (folder / result).is_file():
+        raise InputError(f"--resume {folder}: is finished; {result} holds the result.")
     if not (folder / STAGES).is_dir():
         raise InputError(
             f"--resume {folder}: holds no finished stages of a search; start it anew."

@@ -1,11 +1,12 @@
 """A small study that holds every kind of variable, and a search that is quick."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,6 +59,11 @@ scenarios:
 robust: {over: [stack, quality], draws: 8, limits: 0.9}
 split: {bandwidth: 50 GB/s, latency: 10 us, energy: 80 pJ/B}
 """
+LISTED = """
+  model.weight_bits:          {choices: [8, 16]}
+  deployment.batch:           {min: 60, max: 68, integer: true}
+  deployment.tensor_parallel: {choices: [4, 8]}
+"""
 FEW_STARTS = 16
 TPOT = 0  # place of the limit on time per output token
 CHIP = ("chip.", "system.", "deployment.")
@@ -71,11 +77,52 @@ def load_small(folder: Path, *overrides: str) -> Study:
     return _load(folder, text=TEXT, overrides=overrides)
 
 
-def load_many(folder: Path) -> Study:
+def load_listed(folder: Path, *overrides: str) -> Study:
+    """The small study with a few variables, all of whose values are listed."""
+    before, _, rest = TEXT.partition("free:\n")
+    text = f"{before}free:{LISTED}{rest[rest.index('minimize') :]}"
+    return _load(folder, text=text, overrides=overrides)
+
+
+def load_many(folder: Path, *overrides: str) -> Study:
     """The small study with sections for many cases, two pools and draws."""
-    return _load(
-        folder, text=TEXT + SECTIONS, overrides=[f"search.starts={FEW_STARTS}"]
-    )
+    few = f"search.starts={FEW_STARTS}"
+    return _load(folder, text=TEXT + SECTIONS, overrides=[few, *overrides])
+
+
+class StoppedError(Exception):
+    """Stands for whatever ends a process."""
+
+
+def stop_at(start: str, *, times: int = 1) -> Callable[[str], None]:
+    """Progress that ends the process at a line of a kind."""
+    seen = 0
+
+    def tell(line: str) -> None:
+        nonlocal seen
+        seen += line.startswith(start)
+        if seen >= times:
+            raise StoppedError
+
+    return tell
+
+
+@contextmanager
+def without_numbers(*, above: float) -> Iterator[None]:
+    """Designs of a larger batch than given have no number on the hard model."""
+    engine = import_module("codesign.optimize.engine").Engine
+    constraints = engine.constraints
+
+    def broken(*given: Any) -> tuple[Floats, Floats]:
+        (searching, values, _), (objective, found) = given, constraints(*given)
+        batch = [p.startswith("deployment.batch") for p in searching.space.paths]
+        lost = (values[:, batch] > above).any(axis=1)
+        found = np.where(lost[:, None], np.nan, found)
+        return np.where(lost, np.nan, objective), found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "constraints", broken)
+        yield
 
 
 def _load(folder: Path, *, text: str, overrides: Sequence[str]) -> Study:

@@ -8,13 +8,9 @@ import pytest
 from codesign.core.errors import InputError
 from codesign.optimize.checkpoint import Checkpoint, Kept
 from codesign.optimize.search import Found, Search
-from tests.optimize.studies import Small, quick_search
+from tests.optimize.studies import Small, StoppedError, quick_search
 
 STAGES, STARTS = 7, 48  # three looks
-
-
-class StoppedError(Exception):
-    """Stands for whatever ends a process."""
 
 
 def run(
@@ -80,6 +76,18 @@ def test_states_of_another_question_are_refused(small: Small, tmp_path: Path):
         run(small, tmp_path, stop_after=1)
     with pytest.raises(InputError, match="another study, seed or version"):
         run(small, tmp_path, about="other")
+
+
+def test_states_of_a_larger_question_stand_apart(tmp_path: Path):
+    kept = Checkpoint(tmp_path, about="a")
+    first, again, other = (
+        kept.about_more({"points": n}, arrays=[np.arange(n)]) for n in (3, 3, 4)
+    )
+    first.keep("front", Kept({}, {"n": 1}))
+    assert again.recall("front") is not None
+    for each in (kept, other):
+        with pytest.raises(InputError, match="another study, seed or version"):
+            each.recall("front")
 
 
 def test_a_damaged_state_is_as_good_as_none(tmp_path: Path):

@@ -13,7 +13,14 @@ from codesign.optimize.ladder import optimize
 from codesign.optimize.pareto import Front, pareto
 from codesign.optimize.result import Result
 from codesign.report.front import plot_front, write_front
-from tests.optimize.studies import limit, load_small, quick_search
+from tests.optimize.studies import (
+    StoppedError,
+    limit,
+    load_small,
+    quick_search,
+    stop_at,
+    without_numbers,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -140,3 +147,64 @@ def test_metrics_that_should_grow_are_not_minimised(study: Study, name: str):
 def test_signed_metrics_are_no_objective(study: Study):
     with pytest.raises(InputError, match="negative or zero"):
         pareto(study, x=X, y=GAP)
+
+
+@pytest.fixture(scope="module")
+def impossible(tmp_path_factory: pytest.TempPathFactory) -> Front:
+    folder = tmp_path_factory.mktemp("impossible")
+    study = load_small(folder, limit(X, "1 ms"), "search.starts=16")
+    with quick_search():
+        return pareto(study, x="usd_per_token", points=4)
+
+
+def test_a_front_without_designs_says_what_to_change(impossible: Front):
+    assert not impossible.feasible
+    assert impossible.rungs == ()
+    assert impossible.relaxation is not None
+    loosened = {each.metric: each for each in impossible.relaxation.joint}
+    assert loosened[X].new > loosened[X].old == pytest.approx(1e-3)
+    assert f"loosen {X} from 1 ms" in impossible.status
+    assert "Infeasible: no design keeps all limits" in str(impossible)
+
+
+def test_the_design_shown_is_the_one_that_the_change_allows(impossible: Front):
+    assert impossible.nearest is not None
+    assert impossible.relaxation is not None
+    time = float(impossible.nearest.cost.time_per_output_token)
+    new = {each.metric: each.new for each in impossible.relaxation.joint}
+    assert 1e-3 < time <= new[X] * (1 + LEGAL)
+
+
+def test_a_front_without_designs_has_a_page(impossible: Front, tmp_path: Path):
+    write_front(impossible, tmp_path / "front.html", command="codesign pareto")
+    page = (tmp_path / "front.html").read_text(encoding="utf-8")
+    assert f"loosen {X} from 1 ms" in page
+
+
+@pytest.mark.parametrize("stage", ["integers", "handed on"])
+def test_a_front_that_was_stopped_is_the_same(
+    front: Front, study: Study, *, stage: str, tmp_path: Path
+):
+    last = 4 if stage == "integers" else 1  # after tuned and both ends
+    with pytest.raises(StoppedError):
+        pareto(
+            study,
+            x=X,
+            points=6,
+            progress=stop_at(stage, times=last),
+            checkpoint=tmp_path,
+        )
+    lines: list[str] = []
+    again = pareto(study, x=X, points=6, progress=lines.append, checkpoint=tmp_path)
+    assert sum("finished before" in line for line in lines) >= 3
+    assert again.values.tobytes() == front.values.tobytes()
+
+
+def test_designs_without_a_number_are_left_out_counted_and_kept(study: Study):
+    with without_numbers(above=100.0):
+        found = pareto(study, x=X, points=4)
+    assert found.feasible
+    assert found.lost.count > 0
+    assert f"{found.lost.count} lanes had no number" in found.status
+    assert max(lane["deployment.batch"] for lane in found.lost.designs) > 100
+    assert all(float(r.design.deployment.batch) <= 100 for r in found.rungs)

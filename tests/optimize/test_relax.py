@@ -10,7 +10,7 @@ from codesign.optimize.problem import Theta
 from codesign.optimize.relax import Relaxer
 from codesign.optimize.result import Relaxation
 from codesign.optimize.space import GOVERNOR, Floats
-from tests.optimize.studies import TPOT, Small
+from tests.optimize.studies import TPOT, Small, without_numbers
 
 BATCH, TENSOR = "deployment.batch", "deployment.tensor_parallel"
 USD = 3  # place of the limit on dollars per token
@@ -101,6 +101,19 @@ def test_two_limits_are_loosened_together_by_the_least_sum(
         usd=new.get("usd_per_token", usd),
     )
     assert np.max(engine.constraints(found.nearest[None], again)[1]) <= FEASIBLE
+
+
+def test_designs_without_a_number_are_left_out_counted_and_kept(
+    small: Small, values: Floats
+):
+    with without_numbers(above=100.0):
+        found = relaxed(small, small.theta(time=TIGHT), values=values)
+    column = small.paths.index(BATCH)
+    assert found.num_lost > 0
+    assert len(found.lost) > 0
+    assert (found.lost[:, column] > 100).any()
+    assert found.nearest[column] <= 100
+    assert "loosen time_per_output_token" in found.text
 
 
 def test_limits_of_physics_are_not_loosened(small: Small, values: Floats):

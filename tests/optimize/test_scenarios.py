@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,13 +14,29 @@ from codesign.config.chances import Chances
 from codesign.config.question import Study
 from codesign.core.compiler import jitted
 from codesign.core.errors import InputError
-from codesign.optimize.joint import Joint, gather, join_spaces, stack
+from codesign.optimize.joint import (
+    POOLS,
+    WORST,
+    Joint,
+    gather,
+    join_spaces,
+    stack,
+    unstack,
+)
 from codesign.optimize.problem import values_and_constraints
 from codesign.optimize.scenarios import Scenarios, scenarios
 from codesign.optimize.split import Split, split
 from codesign.study import robust as robust_module
 from codesign.study.robust import Robust, robust
-from tests.optimize.studies import Small, load_many, quick_search
+from tests.optimize.studies import (
+    Small,
+    StoppedError,
+    limit,
+    load_many,
+    quick_search,
+    stop_at,
+    without_numbers,
+)
 
 FRESH = 64
 SEARCHED = 2e-2  # two short searches of one problem differ by less
@@ -65,6 +82,30 @@ def test_a_joint_point_costs_what_its_cases_cost(small: Small):
     expected = np.concatenate([g[0] for _, g in parts])
     assert np.asarray(constraints) == pytest.approx(expected, abs=1e-9)
     assert len(problem.constraint_names) == len(expected)
+
+
+def test_every_joint_constraint_has_its_case_and_place():
+    each = ("fast", "fits", "cheap")
+    both = Joint(names=("a", "b"), columns=((0,), (1,)), judge=WORST)
+    texts = [f"{each[i]} [{both.names[case]}]" for case, i in both.sources(3)]
+    assert both.constraint_names(each) == tuple(texts)
+    pools = replace(both, judge=POOLS, ways=(0, 4, 2))
+    assert pools.sources(3) == ((0, 0), (0, 1), (1, 1), (0, 2))
+    assert len(pools.constraint_names(each)) == 4
+
+
+def test_a_case_is_taken_out_of_the_parameters_of_all(small: Small):
+    bare = [
+        theta.replace(bounds=None, low=None, high=None)
+        for theta in (small.theta(), small.theta())
+    ]
+    longer = bare[1].design.request.replace(prompt_length=jnp.asarray(4096.0))
+    bare[1] = bare[1].replace(design=bare[1].design.replace(request=longer))
+    stacked, varied = stack(bare)
+    joint = Joint(names=("a", "b"), columns=((0,), (1,)), varied=varied)
+    for case, theta in enumerate(bare):
+        own = unstack(joint, stacked, case=case).design.request
+        assert float(own.prompt_length) == float(theta.design.request.prompt_length)
 
 
 def test_draws_move_the_constants_and_pair_the_baseline(small: Small):
@@ -130,6 +171,59 @@ def test_prices_name_the_case_and_the_status_tells_the_cost(found: Scenarios):
     assert found.evidence.kkt < 1e-6
     assert "serves all 2 cases" in found.status
     assert f"{found.regret.max():+.1%}" in str(found)
+
+
+@pytest.mark.slow
+def test_scenarios_that_were_stopped_are_the_same(
+    found: Scenarios, many: Study, *, tmp_path: Path
+):
+    with pytest.raises(StoppedError):
+        scenarios(many, progress=stop_at("polish", times=7), checkpoint=tmp_path)
+    lines: list[str] = []
+    again = scenarios(many, progress=lines.append, checkpoint=tmp_path)
+    assert sum("finished before" in line for line in lines) == 7
+    for ours, theirs in zip(again.generalist, found.generalist, strict=True):
+        assert ours.values.tobytes() == theirs.values.tobytes()
+    assert again.cross.tobytes() == found.cross.tobytes()
+
+
+@pytest.fixture(scope="module")
+def impossible(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    folder = tmp_path_factory.mktemp("impossible")
+    return load_many(folder, limit("time_per_output_token", "1 ms"))
+
+
+@pytest.mark.slow
+def test_cases_that_no_design_serves_say_what_to_change(impossible: Study):
+    with without_numbers(above=200.0):
+        found = scenarios(impossible)
+    assert not found.feasible
+    assert found.relaxation is not None
+    loosened = {(each.metric, each.case): each for each in found.relaxation.joint}
+    for name, rung in zip(found.names, found.generalist, strict=True):
+        change = loosened["time_per_output_token", name]
+        assert change.old == pytest.approx(1e-3)
+        time = float(rung.cost.time_per_output_token)
+        assert 1e-3 < time <= change.new * (1 + 1e-5)
+        assert f"time_per_output_token of {name} from 1 ms" in found.status
+    assert found.lost.count > 0
+    assert f"{found.lost.count} lanes had no number" in found.status
+
+
+@pytest.mark.slow
+def test_pools_that_no_pair_fills_say_what_to_change(impossible: Study, tmp_path: Path):
+    with without_numbers(above=200.0), pytest.raises(StoppedError):
+        split(impossible, progress=stop_at("[smallest"), checkpoint=tmp_path)
+    lines: list[str] = []
+    found = split(impossible, progress=lines.append, checkpoint=tmp_path)
+    assert sum("finished before" in line for line in lines) == 6
+    assert not found.feasible
+    assert found.relaxation is not None
+    change = {each.metric: each for each in found.relaxation.joint}
+    time = float(found.pools[1].cost.time_per_output_token)
+    assert 1e-3 < time <= change["time_per_output_token"].new * (1 + 1e-5)
+    assert "loosen time_per_output_token from 1 ms" in found.status
+    assert found.lost.count > 0
 
 
 @pytest.fixture(scope="module")
