@@ -18,7 +18,7 @@ from tests.optimize.studies import Small
 SMOOTH = ("chip.compute.macs", "chip.dram.bandwidth", "deployment.decode_voltage")
 TIME = "time_per_output_token"
 STEP = 1e-3
-FINE = 5e-5  # the price of time bends within a step
+FINE = 1e-5  # the price of time bends within a step
 
 
 @pytest.fixture(scope="module")

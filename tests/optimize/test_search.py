@@ -278,7 +278,7 @@ def test_batch_and_power_reach_the_best_point_of_a_grid(small: Small):
     """Batch, power limit and both voltages against an enumeration.
 
     Every batch from 60 to 76 at 4096 pairs of voltages on the hard model, then
-    4096 finer pairs around the best; the limit is the power that a point draws.
+    4096 finer pairs around the best and its neighbours; the limit is the power that a point draws.
     """
     mask = small.mask(BATCH, POWER, *GOVERNOR)
     known = small.given.values
@@ -291,9 +291,11 @@ def test_batch_and_power_reach_the_best_point_of_a_grid(small: Small):
         middle + np.linspace(-2, 2, 64) * (range_[1] - range_[0])
         for middle, range_ in zip(centre, voltages, strict=True)
     ]
-    fine = _grid_optimum(small, np.array([batch]), voltages=voltages)
-    assert found.objective[0] == pytest.approx(fine.objective[0], abs=1e-3)
-    assert found.values[0, small.paths.index(BATCH)] == pytest.approx(batch)
+    near = batch + np.array([-1.0, 0.0, 1.0])
+    fine = _grid_optimum(small, near, voltages=voltages)
+    assert -1e-3 < found.objective[0] - fine.objective[0] < 1e-5
+    place = small.paths.index(BATCH)
+    assert abs(found.values[0, place] - fine.values[0, place]) <= 1
 
 
 def _columns(small: Small) -> list[int]:
