@@ -27,7 +27,7 @@ CONSTANTS = {
         "chip.style.reference_clock",
     ),
 }
-STEP = 1e-4
+STEP = 2e-5
 
 
 @pytest.fixture(scope="module")
