@@ -278,7 +278,8 @@ def test_batch_and_power_reach_the_best_point_of_a_grid(small: Small):
     """Batch, power limit and both voltages against an enumeration.
 
     Every batch from 60 to 76 at 4096 pairs of voltages on the hard model, then
-    4096 finer pairs around the best and its neighbours; the limit is the power that a point draws.
+    4096 finer pairs around the best and its neighbours; the limit is the power that a
+    point draws.
     """
     mask = small.mask(BATCH, POWER, *GOVERNOR)
     known = small.given.values
