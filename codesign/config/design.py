@@ -5,7 +5,7 @@ Names, files or ready records, and numbers as texts with units -> ``Design``;
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from codesign.core.errors import CodesignError, InputError, UnitError, UnknownNa
 from codesign.core.paths import get_path, path_units, set_path
 from codesign.core.quantities import Scalar, Unit
 from codesign.core.record import Record, as_float64
-from codesign.hardware.chip import Chip, System
+from codesign.hardware.chip import Anchor, Chip, System
 from codesign.model.transformer import Transformer
 from codesign.serving.deployment import Deployment
 from codesign.serving.design import Design, set_parameter
@@ -62,6 +62,7 @@ PLACES = {
 """Path in the design of every number that ``build_design`` takes."""
 
 NEEDED = ("chip", "model", "prompt_length", "output_length")
+ANCHOR = "chip.anchor."
 SYSTEM_NAMES = ("domain_size", "outer_bandwidth", "outer_latency", "hops")
 _LOADERS: dict[str, tuple[Callable[[str | Path], Any], type[Record]]] = {
     "chip": (load_chip, Chip),
@@ -391,6 +392,8 @@ def save_design(design: Design, path: str | Path, *, comment: str = "") -> None:
 def load_design(path: str | Path) -> Design:
     """The design of a file that ``save_design`` wrote.
 
+    A residual of the chip's anchor that the file does not have is 0: as derived.
+
     Raises:
         InputError: with file and line of every unknown, missing or bad entry.
     """
@@ -402,13 +405,16 @@ def load_design(path: str | Path) -> Design:
     problems = problems_of(document)
     data = dict(document.data)
     drafted = data.pop("draft", None)
-    infos = read_values(Design, data, problems=problems, prefix="")
+    derived = {f"{ANCHOR}{each.name}": 0.0 for each in fields(Anchor)}
+    infos = read_values(
+        Design, data, problems=problems, prefix="", optional=set(derived)
+    )
     draft = None
     if drafted is not None:
         draft = build_record(Transformer, drafted, problems=problems, prefix="draft")
     problems.raise_if_any()
     values = {path: info.value for path, info in infos.items()}
-    return record_from_values(Design, values).replace(draft=draft)
+    return record_from_values(Design, derived | values).replace(draft=draft)
 
 
 def check_design(design: Design) -> None:

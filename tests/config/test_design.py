@@ -214,6 +214,16 @@ def test_values_without_a_short_text_survive(*, design: Design, tmp_path: Path):
     assert_trees_close(load_design(path), design, rtol=1e-12, atol=0.0)
 
 
+def test_a_residual_that_a_file_lacks_is_as_derived(*, design: Design, tmp_path: Path):
+    path = tmp_path / "design.yaml"
+    save_design(set_path(design, "chip.anchor.bank_energy", value=0.3), path)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if not line.lstrip().startswith("bank_energy: 0.3")]
+    assert len(kept) == len(lines) - 1
+    path.write_text("\n".join(kept) + "\n", encoding="utf-8")
+    assert_trees_close(load_design(path), design, rtol=1e-12, atol=0.0)
+
+
 def test_dictionary_holds_texts_with_units(design: Design):
     content = design_to_dict(design)
     assert content["chip"]["dram"]["bandwidth"] == "3.35 TB/s"
