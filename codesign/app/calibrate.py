@@ -40,7 +40,8 @@ Constants = Annotated[
     typer.Option(
         "--constants",
         metavar="FILE.yaml",
-        help="Constants to fit, with priors: a preset or a file.",
+        help="Constants to fit, with priors: a preset or a file. Default: serving.",
+        show_default=False,
     ),
 ]
 Kernels = Annotated[
@@ -98,7 +99,7 @@ def calibrate(
     models: Models = None,
     source: Source = "",
     engine: Engine = "",
-    constants: Constants = "serving",
+    constants: Constants = "",
     kernels: Kernels = None,
     kernel_chip: KernelChip = "",
     plan: PlanFile = "",
@@ -123,21 +124,31 @@ def calibrate(
     from codesign.calibrate.calibrate import calibrate_together, calibration_dict
     from codesign.config.plans import Part, Plan, load_plan
 
-    single = Part(
-        rows=rows or Path(),
-        chip=chip,
-        source=source,
-        engine=engine,
-        constants=constants,
-        kernels=tuple(kernels or ()),
-        kernel_chip=kernel_chip,
-    )
+    given = {
+        "--rows": rows,
+        "--chip": chip,
+        "--models": models,
+        "--source": source,
+        "--engine": engine,
+        "--constants": constants,
+        "--kernels": kernels,
+        "--kernel-chip": kernel_chip,
+    }
     if plan:
-        _refuse_both(single)
+        _refuse(given)
         asked = load_plan(plan, data=data or Path())
         words = ["--plan", Path(plan).name]
     else:
-        _check_complete(single, data=data)
+        _check_complete(given, data=data)
+        single = Part(
+            rows=rows or Path(),
+            chip=chip,
+            source=source,
+            engine=engine,
+            constants=constants or "serving",
+            kernels=tuple(kernels or ()),
+            kernel_chip=kernel_chip,
+        )
         name = out.stem if out is not None else ""
         asked = Plan(name="", models=models, parts={name: single})
         words = _words(single, models)
@@ -160,31 +171,19 @@ def calibrate(
         console().print(f"{'stacks' if plan else 'stack'}   {out}", markup=False)
 
 
-def _check_complete(part: "Part", *, data: Path | None) -> None:
+def _check_complete(given: Mapping[str, object], *, data: Path | None) -> None:
     from codesign.core.errors import InputError
 
     if data is not None:
         raise InputError("--data is the folder of a plan: give --plan too.")
-    missing = [
-        option
-        for option, given in (("--rows", part.rows != Path()), ("--chip", part.chip))
-        if not given
-    ]
+    missing = [option for option in ("--rows", "--chip") if not given[option]]
     if missing:
         raise InputError(f"missing {' and '.join(missing)}; or give --plan.")
 
 
-def _refuse_both(part: "Part") -> None:
+def _refuse(given: Mapping[str, object]) -> None:
     from codesign.core.errors import InputError
 
-    given = {
-        "--rows": part.rows != Path(),
-        "--chip": part.chip,
-        "--source": part.source,
-        "--engine": part.engine,
-        "--kernels": part.kernels,
-        "--kernel-chip": part.kernel_chip,
-    }
     both = [option for option, value in given.items() if value]
     if both:
         raise InputError(f"a plan names its own runs: leave out {', '.join(both)}.")

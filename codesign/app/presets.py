@@ -7,21 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from codesign.app.flags import Json
+from codesign.config.kinds import KINDS
 from codesign.core.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
     from codesign.config.records import ValueInfo
     from codesign.report.tables import Table
 
-KINDS = (
-    "calibration",
-    "chips",
-    "models",
-    "plans",
-    "stacks",
-    "studies",
-    "technology",
-)
 What = Annotated[
     str | None,
     typer.Argument(

@@ -7,7 +7,7 @@ intervals, scores on unseen models; and the stack that holds them, as YAML.
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -164,10 +164,11 @@ def _prepared(
             _nothing(given.rows, part)
             + (" Constants of requests need ttft_ms." if waiting else "")
         )
-    kernels = None
+    kernels, unread = None, ()
     if part.kernels:
+        predictions, unread = _kernels(part.kernels)
         chip = part.kernel_chip or part.chip
-        kernels = fit_kernel_power(_kernels(part.kernels), chip=chip)
+        kernels = fit_kernel_power(predictions, chip=chip)
         asked = with_kernels(asked, kernels)
     moving = felt(runs, asked)
     others = () if alone else tuple(c for c in asked if c.common and c not in moving)
@@ -176,15 +177,26 @@ def _prepared(
         case=Case(runs, (*moving, *others)),
         inferred=frozenset(c.label for c in others),
         kernels=kernels,
-        faults=(*given.faults, *faults),
+        faults=(*given.faults, *faults, *unread),
     )
 
 
 @functools.cache
-def _kernels(files: tuple[Path, ...]) -> tuple[KernelPrediction, ...]:
-    """Predictions of the kernels whose power was read."""
-    rows = [row for file in files for row in read_kernels(file).rows if row.power > 0]
-    return predict_kernels(rows)[0]
+def _kernels(
+    files: tuple[Path, ...],
+) -> tuple[tuple[KernelPrediction, ...], tuple[RowFault, ...]]:
+    """Predictions of the kernels whose power was read, and lines that say nothing."""
+    predictions: list[KernelPrediction] = []
+    unread: list[RowFault] = []
+    for file in files:
+        given = read_kernels(file)
+        done, unknown = predict_kernels([row for row in given.rows if row.power > 0])
+        predictions += done
+        unread += [
+            replace(fault, message=f"{file.name}: {fault.message}")
+            for fault in (*given.faults, *unknown)
+        ]
+    return tuple(predictions), tuple(unread)
 
 
 def _concluded(prepared: _Prepared, folds: Folds) -> Calibration:

@@ -1,7 +1,7 @@
 """Which presets exist, and which file does a name, alias or path mean?
 
-Kind (``chips``, ``models``, ``stacks``, ``studies``, ``technology``) and a
-name -> the YAML file. Names are matched without case; unknown is an error.
+Kind (``codesign/config/kinds.py``) and a name -> the YAML file. Names are matched
+without case; unknown is an error.
 """
 
 import re
@@ -12,21 +12,13 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from codesign.config.kinds import KINDS
 from codesign.config.yaml import Document, read_yaml
 from codesign.core.errors import InputError, UnknownNameError
 from codesign.core.paths import nearest
 
 TITLE = re.compile(r"^title:.*(?:\n[ ].*)*", re.MULTILINE)
 ALIASES = re.compile(r"^aliases:.*(?:\n[ \-\]].*)*", re.MULTILINE)
-KINDS = (
-    "calibration",
-    "chips",
-    "models",
-    "plans",
-    "stacks",
-    "studies",
-    "technology",
-)
 
 
 @cache

@@ -190,6 +190,57 @@ def test_a_plan_and_single_rows_exclude_each_other(rows: Path):
     done = invoke("calibrate", "--plan", "public", "--rows", rows, "--chip", "H100")
     assert done.exit_code == 2
     assert "leave out --rows, --chip" in done.stderr
+    for more in (("--models", rows), ("--constants", "power")):
+        done = invoke("calibrate", "--plan", "public", *more)
+        assert f"leave out {more[0]}" in done.stderr
     assert "missing --rows and --chip" in invoke("calibrate").stderr
     lost = invoke("calibrate", "--rows", rows, "--chip", "H100", "--data", rows.parent)
     assert "give --plan too" in lost.stderr
+
+
+PRODUCTS = "gpu,run,kernel_source,gemm_dtype,m,n,k,latency_us,power_w"
+CACHES = (
+    "gpu,run,kernel_source,phase,attn_dtype,kv_cache_dtype,batch_size,kv_len,"
+    "num_heads,num_key_value_heads,head_dim,window_size,latency_us,power_w"
+)
+POWER = """\
+name: power
+power:
+  stack.traffic_energy_factor: {prior: 1.0, spread: 0.3, source: test}
+"""
+
+
+def test_kernels_sharpen_the_prior_of_power(rows: Path):
+    """Kernels that draw far less than expected pull the prior of a byte down."""
+    tables = {
+        "products.csv": [PRODUCTS, "H200,r,x,int3,1,32768,8192,150,200"]
+        + [
+            f"H200,r,x,bfloat16,1,{n},8192,{n / 215:.0f},200" for n in (3e4, 31e3, 32e3)
+        ],
+        "caches.csv": [CACHES]
+        + [
+            f"H200,r,x,generation,bfloat16,bfloat16,64,{n},64,8,128,0,{n / 16:.0f},200"
+            for n in (16384, 17000, 18000)
+        ],
+    }
+    flags: list[object] = ["--kernel-chip", "H200"]
+    for name, lines in tables.items():
+        (rows.parent / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        flags += ["--kernels", rows.parent / name]
+    constants = rows.parent / "power.yaml"
+    constants.write_text(POWER, encoding="utf-8")
+    plain = ["calibrate", "--rows", rows, "--chip", "H100", "--constants", constants]
+    (before,) = answer(*plain)["constants"]
+    found = answer(*plain, *flags)
+    (after,) = found["constants"]
+    assert after["prior"] < 0.98 * before["prior"]
+    assert found["kernels"]["kinds"] == ["GEMM", "decode attention"]
+    assert found["kernels"]["readings"] == 6
+    (fault,) = found["faults"]
+    assert fault["line"] == 2
+    assert "products.csv" in fault["message"]
+    shown = invoke(*plain, *flags)
+    assert "6 powers of single kernels on H200" in shown.output
+    nothing = invoke(*plain, *flags[:1], "B200", *flags[2:])
+    assert nothing.exit_code == 2
+    assert "Chips with readings: H200" in nothing.stderr

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from codesign.config.catalogue import KINDS, list_presets
+from codesign.config.catalogue import list_presets
+from codesign.config.kinds import KINDS
 from codesign.config.study import load_study
 from tests.app.runner import DESIGN, answer, invoke
 

@@ -74,6 +74,13 @@ def row(model: str, batch: float, *, chip: str = "H100") -> MeasuredRow:
     )
 
 
+def gathered(rows: Sequence[MeasuredRow]) -> Runs:
+    runs, faults = gather_runs(rows, {})
+    assert runs is not None
+    assert not faults
+    return runs
+
+
 def fit_one(runs: Runs, constants: Sequence[Constant]) -> Fit:
     (found,) = fit([Case(runs, tuple(constants))])
     return found
@@ -81,9 +88,7 @@ def fit_one(runs: Runs, constants: Sequence[Constant]) -> Fit:
 
 def made(*, noise: float = 0.0, seed: int = 0) -> Runs:
     """Runs measured on the model itself, with moved constants."""
-    runs, faults = gather_runs([row(m, b) for m in MODELS for b in BATCHES], {})
-    assert runs is not None
-    assert not faults
+    runs = gathered([row(m, b) for m in MODELS for b in BATCHES])
     shifts = np.tile(list(TRUE.values()), (len(runs.rows), 1))
     found = forecast(runs, paths=tuple(TRUE), shifts=shifts)
     rng = np.random.default_rng(seed)
@@ -223,8 +228,7 @@ def waiting() -> Runs:
         for batch in BATCHES[:2]
         for prompt in (300.0, 6000.0)
     ]
-    runs, _ = gather_runs(rows, {})
-    assert runs is not None
+    runs = gathered(rows)
     moves = np.tile(list(REQUESTS.values()), (len(rows), 1))
     found = forecast(runs, paths=tuple(REQUESTS), shifts=moves)
     names = ("inter_token_latency", "step_time", "power", "time_to_first_token")
@@ -263,15 +267,13 @@ def test_stacks_that_agree_are_fitted_together():
         replace(row("qwen3-8b", 8, chip=chip), time_to_first_token=0.1)
         for chip in ("H100", "B200")
     ]
-    runs, _ = gather_runs(rows, {})
-    assert runs is not None
+    runs = gathered(rows)
     found = fit_one(runs, [constant("stack.request_time")])
     assert found.rows == 2
 
 
 def test_runs_on_two_stacks_are_not_fitted_together(constants: tuple[Constant, ...]):
-    runs, _ = gather_runs([row("qwen3-8b", 8), row("qwen3-8b", 8, chip="B200")], {})
-    assert runs is not None
+    runs = gathered([row("qwen3-8b", 8), row("qwen3-8b", 8, chip="B200")])
     with pytest.raises(InputError, match=r"vllm-0\.11-b200, vllm-0\.11-h100"):
         fit_one(runs, constants)
 
@@ -317,8 +319,7 @@ def test_too_few_models_are_named(constants: tuple[Constant, ...]):
 
 
 def test_chips_of_one_stack_are_fitted_together(constants: tuple[Constant, ...]):
-    runs, _ = gather_runs([row("qwen3-8b", 8), row("qwen3-8b", 8, chip="H200")], {})
-    assert runs is not None
+    runs = gathered([row("qwen3-8b", 8), row("qwen3-8b", 8, chip="H200")])
     assert fit_one(runs, constants).rows == 2
 
 
