@@ -35,7 +35,10 @@ from codesign.core.compiler import cpu_options
 from codesign.core.record import as_float64
 from codesign.cost.evaluate import evaluate
 from codesign.optimize import optimize
+from codesign.optimize.climber import Climber
+from codesign.optimize.discrete import FEASIBLE
 from codesign.optimize.engine import REFINING
+from codesign.optimize.front import non_dominated
 from codesign.optimize.interior import interior_solver
 from codesign.optimize.lagrangian import Schedule, Start, descender
 from codesign.optimize.problem import (
@@ -52,10 +55,20 @@ from codesign.quality.ensemble import SEARCH_DRAWS, reference_under
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SHARPNESS = 256.0
-LANES = (16, 64, 256, 1024)
+LANES = (16, 64, 256, 1024, 2048)
 THREADS = (1, 2)
 COMPARED = (256, 1024)  # lanes at which kinds of evaluation take turns
 SEARCH_STARTS = 64
+GRID = (  # variables of the space that is enumerated
+    "chip.sram.capacity",
+    "chip.dram.bandwidth",
+    "chip.compute.macs",
+    "chip.tdp",
+    "deployment.batch",
+    "deployment.decode_voltage",
+    "deployment.prefill_voltage",
+)
+PART = 2**17  # designs of the grid that are held at once
 
 
 @dataclass(frozen=True)
@@ -75,16 +88,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Setting:
-    """How much is measured."""
+    """How much is measured; ``values`` are those of each variable of the grid."""
 
     designs: int
     rounds: int
     lanes: tuple[int, ...]
     steps: int
+    values: int
 
 
-FULL = Setting(designs=4096, rounds=7, lanes=LANES, steps=60)
-SMALL = Setting(designs=512, rounds=2, lanes=(64, 256), steps=5)
+FULL = Setting(designs=8192, rounds=7, lanes=LANES, steps=60, values=9)
+SMALL = Setting(designs=512, rounds=2, lanes=(64, 256), steps=5, values=3)
 
 
 class Clock:
@@ -325,6 +339,47 @@ def interleaved(
         )
 
 
+def enumeration(study: Study, *, values: int) -> Row:
+    """Seconds to evaluate every design of a grid and to find its front.
+
+    Half of each variable's values run from a quarter of the baseline's up to it, the
+    other half from there to four times as much, as far as its range goes. The front is
+    that of the objective and the first limit, among the designs that keep all limits
+    but those that refer to a tuned baseline.
+    """
+    climber = Climber(study, lambda _: None)
+    space = climber.space
+    columns = [space.paths.index(path) for path in GRID]
+    start = climber.as_given().values
+    least, most = np.exp(space.low), np.exp(space.high)
+    ends = np.clip([start / 4, start * 4], least, most)
+    half = values // 2
+    below = np.geomspace(ends[0], start, half, endpoint=False)
+    axes = np.concatenate([below, np.geomspace(start, ends[1], half + 1)])[:, columns]
+    count = values ** len(columns)
+
+    def outcomes(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        designs = np.tile(start, (len(places), 1))
+        digits = places[:, None] // values ** np.arange(len(columns)) % values
+        designs[:, columns] = np.take_along_axis(axes, digits, axis=0)
+        return climber.engine.constraints(designs, climber.theta)
+
+    def run() -> int:
+        front = np.zeros((0, 2))
+        for begin in range(0, count, PART):
+            places = np.arange(begin, min(begin + PART, count))
+            objective, constraints = outcomes(places)
+            legal = np.max(constraints, axis=1) <= FEASIBLE
+            found = np.stack([objective, constraints[:, 0]], axis=1)[legal]
+            front = np.concatenate([front, found])
+            front = front[non_dominated(front)]
+        return len(front)
+
+    outcomes(np.zeros(1, int))
+    row, size = once("enumeration", f"{count:,} designs", call=run)
+    return replace(row, variant=f"{row.variant}, {size} on the front")
+
+
 def searches(starts: int) -> Iterator[Row]:
     """Seconds of a whole search: compilation, tuning, joint search, evidence."""
     study = load_study("joint_chat", overrides=[f"search.starts={starts}"])
@@ -424,6 +479,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows, theta, compiled = compile_times(study)
     rows += costs(study, setting=setting)
     rows += throughputs(study, theta, compiled=compiled, setting=setting)
+    rows.append(enumeration(study, values=setting.values))
     rows += searches(SEARCH_STARTS)
     options.out.mkdir(parents=True, exist_ok=True)
     write_csv(rows, options.out / "speed.csv")

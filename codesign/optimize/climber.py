@@ -3,7 +3,6 @@
 Study -> compiled engine, parameters, and a design for every mask of variables.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -84,10 +83,7 @@ class Climber:
         self.checkpoint = self._checkpoint(checkpoint, transform=transform)
         self.searches = 0
         self._quality = jitted(level=0)(partial(quality, **self.yardstick._asdict()))
-        with ThreadPoolExecutor(1) as pool:
-            first = pool.submit(evaluate, as_float64(study.baseline))
-            self.engine.compile(self.space.values_of(study.baseline), self.theta)
-        first.result()
+        self.engine.compile(self.space.values_of(study.baseline), self.theta)
 
     def as_given(self) -> Rung:
         """The baseline at the batch and limits that the study gives it."""

@@ -22,7 +22,7 @@ from codesign.optimize.programs import Program, prepare
 from codesign.optimize.space import Floats, Space
 
 GROUP = 32  # lanes that descend together
-CHUNK = 256  # designs that are evaluated together
+CHUNK = 1024  # designs that are evaluated together
 REFINING = 40  # iterations of the interior point method within a search
 
 
@@ -62,9 +62,9 @@ class Engine:
         """Compile all functions for a design's shapes, each in a thread.
 
         Tracing holds the interpreter's lock and goes one after the other; XLA
-        does not. A search begins when its first two are there; descents and, last,
-        gradients in the constants are waited for when they are called. Programs that
-        lie on disk are neither traced nor compiled.
+        does not. Each is waited for when it is first called, gradients in the
+        constants are traced last. Programs that lie on disk are neither traced nor
+        compiled.
         """
         lanes = np.tile(values, (GROUP, 1))
         nothing = np.zeros(lanes.shape, bool)
@@ -72,14 +72,16 @@ class Engine:
         chunk = np.tile(self.space.encode(values), (CHUNK, 1))
         about, plain = (self.problem.shape, self.schedule), cpu_options()
         pool = ThreadPoolExecutor()
-        refine, hard, descend = (
-            pool.submit(
-                prepare(
-                    function,
-                    given=given,
-                    about=(name, about),
-                    options=plain,
-                    kept=kept,
+        self._refine, self._hard, self._descend = (
+            _awaited(
+                pool.submit(
+                    prepare(
+                        function,
+                        given=given,
+                        about=(name, about),
+                        options=plain,
+                        kept=kept,
+                    )
                 )
             )
             for name, function, given, kept in (
@@ -88,8 +90,6 @@ class Engine:
                 ("descend", self._descend, ((start, theta), {}), not self._own),
             )
         )
-        self._refine, self._hard = refine.result(), hard.result()
-        self._descend = _awaited(descend)
         point, pull = chunk[0], self._pull
         weights = np.zeros(len(self.problem.constraint_names) + 1)
 

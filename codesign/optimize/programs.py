@@ -3,12 +3,13 @@
 Function and example arguments -> compiled program, from disk where it lies there.
 """
 
+import gc
 import hashlib
 import os
 import pickle
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -88,7 +89,8 @@ def _traced(
         return tuple(values)
 
     flat.__name__ = f"search_{time.time_ns()}"  # unknown to JAX's own cache
-    lowered = jax.jit(flat, compiler_options=options).lower(*leaves)
+    with _uncollected():
+        lowered = jax.jit(flat, compiler_options=options).lower(*leaves)
 
     def finish(path: Path | None) -> Program:
         compiled = lowered.compile()
@@ -98,6 +100,18 @@ def _traced(
         return _calling(compiled, shape, path=path)
 
     return finish
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for garbage, which takes a third of a trace and finds little."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _calling(compiled: Any, shape: Any, *, path: Path | None) -> Program:

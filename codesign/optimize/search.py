@@ -50,6 +50,7 @@ POOL = ("values", "objective", "violation", "excess")
 MOST_PROBED = 8 * ELITE  # designs that a polish begins with
 AGREEMENT = 1e-3  # of the logarithmic objective
 MARGIN = 3e-4  # tightening of the limits before values are rounded
+NEARLY = 24  # iterations of the interior point method: what it finds is polished
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ class Search:
 
     def _relax(self, state: _State, *, known: Floats, count: int, log: Log) -> Floats:
         """Starts solved with all masked variables continuous, soon and roughly."""
-        solve = self.engine.refine
+        solve = partial(self.engine.refine, iterations=NEARLY)
         return self._from_starts(state, solve, known=known, count=count, log=log)
 
     def _descend(self, state: _State, *, known: Floats, count: int, log: Log) -> Floats:
@@ -303,7 +304,7 @@ class Search:
 
     @property
     def _refine(self) -> Callable[..., Optima]:
-        return partial(self.engine.refine, margin=MARGIN)
+        return partial(self.engine.refine, margin=MARGIN, iterations=NEARLY)
 
     def _solved(
         self,

@@ -226,6 +226,25 @@ def test_slope_of_the_quantile_is_continuous_between_ties():
     )
 
 
+def test_slope_of_the_quantile_is_continuous_at_a_tie():
+    """The 14th and 15th of 16 values change places; a sorted mean has a kink there."""
+    base, slopes = jnp.arange(16.0).at[14].set(13.0), jnp.zeros(16).at[14].set(1.0)
+
+    def slope(step: float) -> float:
+        return float(jax.grad(lambda t: smooth_quantile(base + t * slopes, 0.8))(step))
+
+    assert slope(-1e-4) == pytest.approx(slope(1e-4), rel=1e-2)
+    assert 0.05 < slope(0.0) < 0.5
+
+
+def test_equal_values_have_a_quantile_and_a_slope():
+    def moved(step: float) -> jax.Array:
+        return smooth_quantile(jnp.full(16, 2.0) + step, 0.9)
+
+    assert float(moved(0.0)) == pytest.approx(2.0)
+    assert float(jax.grad(moved)(0.0)) == pytest.approx(1.0)
+
+
 DESIGNS: dict[str, tuple[str, dict[str, float]]] = {
     "4-bit weights": ("llama-3-70b", {"weight_bits": 4, "scale_bits": 0.16}),
     "4-bit KV": ("llama-3-70b", {"weight_bits": 5, "kv_bits": 4}),
