@@ -69,6 +69,7 @@ GRID = (  # variables of the space that is enumerated
     "deployment.prefill_voltage",
 )
 PART = 2**17  # designs of the grid that are held at once
+LARGE = 1024  # designs of the grid that are evaluated together
 
 
 @dataclass(frozen=True)
@@ -356,13 +357,17 @@ def enumeration(study: Study, *, values: int) -> Row:
     half = values // 2
     below = np.geomspace(ends[0], start, half, endpoint=False)
     axes = np.concatenate([below, np.geomspace(start, ends[1], half + 1)])[:, columns]
-    count = values ** len(columns)
+    count, hard = values ** len(columns), hard_evaluator(climber.problem)
 
     def outcomes(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         designs = np.tile(start, (len(places), 1))
         digits = places[:, None] // values ** np.arange(len(columns)) % values
         designs[:, columns] = np.take_along_axis(axes, digits, axis=0)
-        return climber.engine.constraints(designs, climber.theta)
+        return climber.engine.batched(
+            lambda points: hard(points, climber.theta),
+            space.encode(designs),
+            size=LARGE,
+        )
 
     def run() -> int:
         front = np.zeros((0, 2))

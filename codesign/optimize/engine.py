@@ -22,7 +22,7 @@ from codesign.optimize.programs import Program, prepare
 from codesign.optimize.space import Floats, Space
 
 GROUP = 32  # lanes that descend together
-CHUNK = 1024  # designs that are evaluated together
+CHUNK = 256  # designs that are evaluated together
 REFINING = 40  # iterations of the interior point method within a search
 
 

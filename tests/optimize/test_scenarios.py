@@ -255,6 +255,20 @@ def test_a_robust_design_that_breaks_its_draws_says_so(survivor: Robust):
 
 
 @pytest.mark.slow
+def test_draws_that_no_design_survives_say_what_to_change(impossible: Study):
+    with quick_search(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(robust_module, "FRESH", FRESH)
+        found = robust(impossible)
+    assert not found.feasible
+    assert found.relaxation is not None
+    change = {each.metric: each for each in found.relaxation.joint}
+    new = change["time_per_output_token"].new
+    assert new > change["time_per_output_token"].old == pytest.approx(1e-3)
+    assert "loosen time_per_output_token from 1 ms" in found.status
+    assert found.robust.kept["time_per_output_token <= 1 ms"] == 0.0
+
+
+@pytest.mark.slow
 def test_probabilities_are_shares_of_fresh_draws(survivor: Robust):
     assert survivor.robust.objective.shape == (FRESH,)
     for share in survivor.robust.kept.values():
