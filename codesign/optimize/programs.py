@@ -8,7 +8,7 @@ import hashlib
 import os
 import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import version
@@ -103,7 +103,7 @@ def _traced(
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def _uncollected() -> Generator[None]:
     """No search for garbage, which takes a third of a trace and finds little."""
     was = gc.isenabled()
     gc.disable()
