@@ -21,7 +21,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import beta
 
 from codesign.config.models import load_model
 from codesign.config.quality import (
@@ -43,6 +42,7 @@ from codesign.quality.ensemble import (
     quantile,
     reference_under,
     scrambled_points,
+    smooth_quantile,
 )
 
 TOKENS = 15e12
@@ -125,7 +125,11 @@ class Errors:
             under = reference_under(draws, reference)
             return jax.vmap(lambda model: paired(model, under).gap)(models)
 
-        self.gaps = jax.jit(gaps)
+        def smooth(found: jax.Array) -> jax.Array:
+            levels = [jax.vmap(partial(smooth_quantile, level=p)) for p in LEVELS]
+            return jnp.stack([each(found) for each in levels], axis=1)
+
+        self.gaps, self.smooth = jax.jit(gaps), jax.jit(smooth)
         many = np.random.default_rng(1).uniform(1e-5, 1 - 1e-5, (MANY, self.width))
         truth = self.under(many)
         self.levels = np.quantile(truth, LEVELS, axis=1).T
@@ -144,14 +148,8 @@ class Errors:
 
     def of(self, points: np.ndarray) -> np.ndarray:
         """Error of each smooth quantile of each design, in standard deviations."""
-        found = np.sort(self.under(points), axis=1)
-        smooth = [found @ _weights(len(points), level) for level in LEVELS]
-        return (np.stack(smooth, axis=1) - self.levels) / self.deviation
-
-
-def _weights(count: int, level: float) -> np.ndarray:
-    law = beta(level * (count + 1), (1.0 - level) * (count + 1))
-    return np.diff(law.cdf(np.arange(count + 1) / count))
+        found = np.asarray(self.smooth(self.under(points)))
+        return (found - self.levels) / self.deviation
 
 
 def rms(errors: np.ndarray) -> float:

@@ -371,16 +371,17 @@ def enumeration(study: Study, *, values: int) -> Row:
 
     def run() -> int:
         front = np.zeros((0, 2))
-        for begin in range(0, count, PART):
-            places = np.arange(begin, min(begin + PART, count))
-            objective, constraints = outcomes(places)
-            legal = np.max(constraints, axis=1) <= FEASIBLE
-            found = np.stack([objective, constraints[:, 0]], axis=1)[legal]
-            front = np.concatenate([front, found])
-            front = front[non_dominated(front)]
+        parts = np.split(np.arange(count), range(PART, count, PART))
+        with ThreadPoolExecutor(len(THREADS)) as pool:  # one prepares, one waits
+            for objective, constraints in pool.map(outcomes, parts):
+                legal = np.max(constraints, axis=1) <= FEASIBLE
+                found = np.stack([objective, constraints[:, 0]], axis=1)[legal]
+                front = np.concatenate([front, found])
+                front = front[non_dominated(front)]
         return len(front)
 
     outcomes(np.zeros(1, int))
+    climber.engine.wait()
     row, size = once("enumeration", f"{count:,} designs", call=run)
     return replace(row, variant=f"{row.variant}, {size} on the front")
 

@@ -43,9 +43,9 @@ def slsqp(arena: Arena, *, seed: int) -> None:
     theirs = SequentialQuadratic(arena).descend
 
     def begin(values: Floats, theta: Any, *, free: Any, **given: Any) -> Any:
-        relaxed = bool(np.array_equal(free[0], arena.mask))
-        solve = theirs if relaxed else refine
-        return solve(values, theta, free=free, **given)
+        if np.array_equal(free[0], arena.mask):
+            return theirs(values, theta, free=free)
+        return refine(values, theta, free=free, **given)
 
     engine.descend, engine.refine = theirs, begin
     try:
@@ -62,7 +62,9 @@ class SequentialQuadratic:
         self.value, self.slope = smooth(arena)
         self.last: dict[Any, tuple[bytes, Floats]] = {}
 
-    def descend(self, values: Floats, theta: Any, *, free: Any, goal: Any) -> Lanes:
+    def descend(
+        self, values: Floats, theta: Any, *, free: Any, goal: Any = None
+    ) -> Lanes:
         """As many lanes as asked for, the descents handed out in turn."""
         del free, goal
         points = np.clip(self.arena.space.encode(values[:DESCENTS]), 0.0, 1.0)

@@ -7,24 +7,36 @@ from typing import ParamSpec, TypeVar
 import jax
 from jax.core import Tracer
 
+NEWEST = (("xla_cpu_experimental_ynn_fusion_type", "LIBRARY_FUSION_TYPE_DOT"),)
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 def cpu_options(*, level: int = 1) -> dict[str, bool | int | str]:
-    """Compiler options that halve compile time on a CPU and run a third faster.
+    """Compiler options that halve compile time on a CPU at no less speed.
 
     ``level`` is that of LLVM's optimisation; 0 compiles twice as fast again and
     runs at a quarter of the speed, for what runs once or twice. Sums are compiled
-    with what they sum, not handed to a library one by one.
+    with what they sum, not handed to a library one by one, where XLA knows how.
     """
     if jax.default_backend() != "cpu":
         return {}
-    return {
+    options = {
         "xla_cpu_use_fusion_emitters": False,
         "xla_backend_optimization_level": level,
-        "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT",
     }
+    return options | {name: value for name, value in NEWEST if _is_known(name, value)}
+
+
+@cache
+def _is_known(name: str, value: str) -> bool:
+    """Whether this version of XLA takes an option that may be renamed."""
+    try:
+        jax.jit(lambda: 0.0, compiler_options={name: value})()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
 
 
 def jitted(

@@ -109,6 +109,7 @@ class Climber:
         self, name: str, *, mask: Mask, known: Floats, starts: int | None = None
     ) -> Rung:
         """The best legal design over the masked variables."""
+        self.engine.wait("refine", "hard")
         self.progress(f"[{name}]")
         self.searches += 1
         search = Search(

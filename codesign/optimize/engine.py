@@ -6,6 +6,7 @@ Problem and space -> descents, interior point solutions, hard values, gradients.
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -23,7 +24,7 @@ from codesign.optimize.space import Floats, Space
 
 GROUP = 32  # lanes that descend together
 CHUNK = 256  # designs that are evaluated together
-REFINING = 40  # iterations of the interior point method within a search
+REFINING = 40  # iterations of the interior point method where nothing follows
 
 
 class Goal(NamedTuple):
@@ -57,14 +58,15 @@ class Engine:
         self._hard = hard_evaluator(problem)
         self._refine = interior_solver(problem)
         self._pull = puller(problem, sharpness=schedule.sharpness)
+        self._jobs: dict[str, Future[Program]] = {}
 
     def compile(self, values: Floats, theta: Theta) -> None:
         """Compile all functions for a design's shapes, each in a thread.
 
         Tracing holds the interpreter's lock and goes one after the other; XLA
-        does not. Each is waited for when it is first called, gradients in the
-        constants are traced last. Programs that lie on disk are neither traced nor
-        compiled.
+        does not. Each is waited for when it is first called, or by ``wait``;
+        gradients in the constants are traced last. Programs that lie on disk are
+        neither traced nor compiled.
         """
         lanes = np.tile(values, (GROUP, 1))
         nothing = np.zeros(lanes.shape, bool)
@@ -72,16 +74,14 @@ class Engine:
         chunk = np.tile(self.space.encode(values), (CHUNK, 1))
         about, plain = (self.problem.shape, self.schedule), cpu_options()
         pool = ThreadPoolExecutor()
-        self._refine, self._hard, self._descend = (
-            _awaited(
-                pool.submit(
-                    prepare(
-                        function,
-                        given=given,
-                        about=(name, about),
-                        options=plain,
-                        kept=kept,
-                    )
+        self._jobs = {
+            name: pool.submit(
+                prepare(
+                    function,
+                    given=given,
+                    about=(name, about),
+                    options=plain,
+                    kept=kept,
                 )
             )
             for name, function, given, kept in (
@@ -89,7 +89,7 @@ class Engine:
                 ("hard", self._hard, ((chunk, theta), {}), True),
                 ("descend", self._descend, ((start, theta), {}), not self._own),
             )
-        )
+        }
         point, pull = chunk[0], self._pull
         weights = np.zeros(len(self.problem.constraint_names) + 1)
 
@@ -101,8 +101,27 @@ class Engine:
                 options=cpu_options(level=0),
             )()
 
-        self._pull = _awaited(pool.submit(pulled))
+        self._jobs["pull"] = pool.submit(pulled)
         pool.shutdown(wait=False)
+        self._refine, self._hard, self._descend, self._pull = (
+            partial(self._run, name) for name in self._jobs
+        )
+
+    def wait(self, *names: str) -> None:
+        """Wait until the named programs are compiled: all, if none is named."""
+        for name in names or self._jobs:
+            self._program(name)
+
+    def _program(self, name: str) -> Program:
+        """The compiled program; what broke its compilation is told with its name."""
+        try:
+            return self._jobs[name].result()
+        except Exception as error:
+            error.add_note(f"while the program {name!r} of the search was compiled")
+            raise
+
+    def _run(self, name: str, /, *args: Any, **named: Any) -> Any:
+        return self._program(name)(*args, **named)
 
     def pull_back(
         self, values: Floats, theta: Theta, *, weights: Floats
@@ -206,15 +225,6 @@ class Engine:
         """The compiled function on every group, one thread per core."""
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             return list(pool.map(lambda g: jax.device_get(function(g)), groups))
-
-
-def _awaited(job: Future[Program]) -> Program:
-    """A program that is waited for when it is called."""
-
-    def call(*args: Any, **named: Any) -> Any:
-        return job.result()(*args, **named)
-
-    return call
 
 
 def _most(iterations: int) -> dict[str, NDArray[np.int64]]:

@@ -6,6 +6,7 @@ legal design, none worse than those that it starts from.
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,9 @@ def _result(
     evidence = gather_evidence(
         climber.engine, climber.theta, values=best.values, mask=mask
     )
+    if best.feasible and evidence.is_stationary:
+        solved = float(np.fmin(best.relaxed, np.exp(evidence.relaxed)))
+        best = replace(best, relaxed=solved)
     return Result(
         study=climber.study,
         rungs=(*rungs[:-1], best),

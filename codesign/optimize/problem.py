@@ -138,7 +138,7 @@ def log_quantile(
 ) -> Scalar:
     """Quantile of metric - bound over the draws, <= 0 where enough of them keep it.
 
-    Smooth: the mean of order statistics that stands for it; hard: the exact one.
+    Smooth: that of draws that are spread a little; hard: the exact one.
     """
     sign = 1.0 if limit.sense == "<=" else -1.0
     name = limit.metric.removeprefix("quality.")

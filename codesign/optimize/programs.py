@@ -14,6 +14,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from pickle import UnpicklingError
+from threading import Lock
 from typing import Any
 
 import jax
@@ -42,6 +43,7 @@ TRACED = (  # what programs are traced from
 Program = Callable[..., Any]
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]  # by place and by name
 _ready: dict[Path | None, Program] = {}
+_tracing = Lock()  # one trace at a time: it holds the interpreter's lock anyway
 
 
 def prepare(
@@ -89,7 +91,7 @@ def _traced(
         return tuple(values)
 
     flat.__name__ = f"search_{time.time_ns()}"  # unknown to JAX's own cache
-    with _uncollected():
+    with _tracing, _uncollected():
         lowered = jax.jit(flat, compiler_options=options).lower(*leaves)
 
     def finish(path: Path | None) -> Program:
@@ -124,7 +126,7 @@ def _calling(compiled: Any, shape: Any, *, path: Path | None) -> Program:
     if path is not None:
         _ready[path] = call
         for old in list(_ready)[:-AT_HAND]:
-            del _ready[old]
+            _ready.pop(old, None)
     return call
 
 

@@ -17,6 +17,8 @@ from codesign.outcome.service import Service
 from codesign.quality.evaluate import Quality
 from codesign.serving.design import Design
 
+STATIONARY = 1e-6  # largest violation of the conditions of optimality
+
 
 @dataclass(frozen=True)
 class Rung:
@@ -87,6 +89,11 @@ class Evidence:
     relaxed: float
     at_bound: tuple[str, ...]
     elasticities: dict[str, float]
+
+    @property
+    def is_stationary(self) -> bool:
+        """Whether the conditions of optimality hold."""
+        return self.kkt < STATIONARY
 
 
 @dataclass(frozen=True)

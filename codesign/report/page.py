@@ -79,7 +79,6 @@ FULL_LADDER = 3  # beyond as many rungs the ladder gets a section of its own
 NUMERIC = frozenset("0123456789±×–−∞+")
 NO_ROWS = '<p class="note">None.</p>'
 DIE = "One die of each design, drawn to one scale; parts are areas."
-KKT_STATIONARY = 1e-6  # largest violation of the conditions of optimality
 
 
 def write_report(
@@ -294,7 +293,7 @@ def _evidence_words(result: Result) -> Sequence[str]:
     best, evidence = result.best, result.evidence
     if evidence is None:
         return ("Nothing was searched: the designs were given.",)
-    met = "stationary" if evidence.kkt < KKT_STATIONARY else "not fully stationary"
+    met = "stationary" if evidence.is_stationary else "not fully stationary"
     return (
         f"KKT residual {number(evidence.kkt)} of the relaxed optimum with the "
         f"design's choices: {met}.",

@@ -1,6 +1,7 @@
 """Commands run inside this process, and a design and a study to run them on."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,16 @@ search: {starts: 16, seed: 0}
 def invoke(*arguments: object) -> Result:
     """A command run inside this process."""
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def interrupt_at(start: str) -> Callable[[str], None]:
+    """Progress that stops the command at a line of a kind."""
+
+    def tell(line: str) -> None:
+        if line.startswith(start):
+            raise KeyboardInterrupt
+
+    return tell
 
 
 def answer(*arguments: object) -> dict[str, Any]:

@@ -3,13 +3,12 @@
 import csv
 import importlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.app.runner import answer, invoke
+from tests.app.runner import answer, interrupt_at, invoke
 
 pytestmark = pytest.mark.slow
 
@@ -96,14 +95,6 @@ def test_a_stopped_front_goes_on_to_the_same_one(
     assert done.exit_code == 0, done.output
     assert read(out)["designs"] == read(folder)["designs"]
     assert not (out / "stages").exists()
-
-
-def interrupt_at(start: str) -> Callable[[str], None]:
-    def tell(line: str) -> None:
-        if line.startswith(start):
-            raise KeyboardInterrupt
-
-    return tell
 
 
 @pytest.mark.parametrize("name", ["pareto", "scenarios"])

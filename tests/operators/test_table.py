@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from codesign.operators.table import (
     RowKind,
     Tiles,
     Work,
+    _pick,
     kind_column,
     row,
     stack_rows,
@@ -115,6 +117,24 @@ def test_rows_keep_the_order_of_their_kinds():
     assert table.count.dtype == jnp.float64
     with pytest.raises(ValueError, match="order"):
         stack_rows(rows, (WEIGHT, CACHE))
+
+
+def test_columns_of_traced_numbers_have_the_derivatives_of_a_gather():
+    values, places = jnp.arange(1.0, 6.0), (4, 0, 0, 2, 1, 4)
+    along = jnp.asarray(np.random.default_rng(0).normal(size=5))
+    weights = jnp.asarray(np.random.default_rng(1).normal(size=len(places)))
+
+    def gathered(x: jax.Array) -> jax.Array:
+        return x[jnp.asarray(places)]
+
+    def picked(x: jax.Array) -> jax.Array:
+        return _pick(x, places)
+
+    ours, theirs = (jax.jvp(f, (values,), (along,)) for f in (picked, gathered))
+    np.testing.assert_allclose(ours[0], theirs[0])
+    np.testing.assert_allclose(ours[1], theirs[1])
+    back = [jax.vjp(f, values)[1](weights)[0] for f in (picked, gathered)]
+    np.testing.assert_allclose(*back)
 
 
 def test_neutral_row_does_nothing():

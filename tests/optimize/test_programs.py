@@ -1,5 +1,8 @@
 """Compiled programs on disk: the same answers, never stale, never in the way."""
 
+import gc
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -95,6 +98,28 @@ def test_a_broken_file_is_compiled_again(folder: Path, content: bytes):
     answer = build()(np.eye(2), right=np.ones(2))
     np.testing.assert_allclose(answer.first, 1.0, rtol=1e-14)
     assert path.stat().st_size > 1000
+
+
+def test_programs_are_traced_one_at_a_time_and_garbage_is_collected_again():
+    """Each trace ends while another one waits, one of them by an error."""
+    tracing: list[bool] = []
+
+    def solve(value: jax.Array) -> jax.Array:
+        tracing.append(gc.isenabled())
+        time.sleep(0.05)
+        if len(tracing) == 2:
+            raise FloatingPointError
+        return 2.0 * value
+
+    def traced(about: int) -> None:
+        prepare(solve, given=((1.0,), {}), about=about, options={}, kept=False)
+
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(traced, about) for about in range(4)]
+    failed = [job.exception() for job in jobs]
+    assert sum(isinstance(each, FloatingPointError) for each in failed) == 1
+    assert tracing == [False] * 4
+    assert gc.isenabled()
 
 
 def test_only_the_newest_are_kept(folder: Path, monkeypatch: pytest.MonkeyPatch):

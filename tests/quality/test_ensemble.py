@@ -31,6 +31,7 @@ from codesign.quality.ensemble import (
     paired,
     quantile,
     reference_under,
+    robust_deviation,
     smooth_quantile,
     uniform_points,
 )
@@ -235,6 +236,31 @@ def test_slope_of_the_quantile_is_continuous_at_a_tie():
 
     assert slope(-1e-4) == pytest.approx(slope(1e-4), rel=1e-2)
     assert 0.05 < slope(0.0) < 0.5
+
+
+@pytest.mark.parametrize("level", [0.5, 0.8, 0.9, 0.95])
+def test_a_worse_draw_does_not_lower_the_quantile(level: float):
+    """A tenth of a step is what the width of the draws may take back."""
+    values = jnp.asarray(np.random.default_rng(0).normal(size=(200, 16)))
+    slopes = jax.vmap(jax.grad(lambda each: smooth_quantile(each, level)))(values)
+    assert float(slopes.min()) > -0.1
+    np.testing.assert_allclose(slopes.sum(axis=1), 1.0)
+
+
+@pytest.mark.parametrize("far", [-10.0, -100.0, -1000.0])
+def test_a_far_draw_that_does_no_harm_hardly_counts(far: float):
+    values = jnp.append(jnp.linspace(-1.0, 1.0, 15), far)
+    exact = float(quantile(values, 0.9))
+    assert float(smooth_quantile(values, 0.9)) == pytest.approx(exact, abs=1.0)
+    assert float(robust_deviation(values)) < 4.0
+
+
+def test_deviation_of_normal_values():
+    """Weights of a Student's t take 3 to 15 % off that of normal ones."""
+    values = jnp.asarray(np.random.default_rng(0).normal(size=4096))
+    assert 0.7 < float(robust_deviation(values)) < 1.0
+    shifted = robust_deviation(5.0 - 3.0 * values)
+    assert float(shifted) == pytest.approx(3.0 * float(robust_deviation(values)))
 
 
 def test_equal_values_have_a_quantile_and_a_slope():
