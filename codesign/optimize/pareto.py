@@ -37,12 +37,15 @@ from codesign.outcome.text import PER_BYTE
 
 LANES = 8  # starts of each level, handed to fewer levels at first
 BETWEEN = 6  # levels to one with lanes of its own at first
+ANCHORS = 8  # least number of these, unless there are fewer levels
+LEAST_LANES = 24  # that each of these has
 ELITE = 2  # designs of each level that the polish varies
 COPIES = 24
 KEPT = 8  # designs of each level that a round of the polish keeps
 PENALTIES = (3.0, 300.0)
 RANKS = (0, 1, 2, 3, 5, 8, 13, 21)  # levels that hand designs to a lane, by distance
 BEYOND = 1e-6  # of a level, so that its own end is inside
+SAME = 1e-4  # in every metric, of designs that are told once
 ARCHIVE = ("values", "metrics", "excess")
 STATE = "front"  # name of the designs between the ends in a checkpoint
 FAR = 100.0  # above any quality, whose limits are differences
@@ -300,9 +303,10 @@ class _Tracer:
         """
         space, mask, rng = self.climber.space, self.mask, self.climber.rng
         ends = archive.values
-        count = max(1, round(len(levels) / BETWEEN))
+        count = max(min(ANCHORS, len(levels)), round(len(levels) / BETWEEN))
         places = np.linspace(0, len(levels) - 1, count + 2)[1:-1].round().astype(int)
-        anchors, size = levels[places], LANES * len(levels) // count
+        anchors = levels[places]
+        size = max(LEAST_LANES, LANES * len(levels) // count)
         shape = (count * size, len(mask))
         shares = rng.dirichlet(np.ones(len(ends)), size=count * size)
         inner = shares @ space.encode(ends) + 0.05 * rng.normal(size=shape)
@@ -404,6 +408,8 @@ class _Tracer:
         best = best.join(ends.take(np.flatnonzero(ends.excess <= 0)))
         best = best.take(np.flatnonzero(non_dominated(best.metrics)))
         best = best.take(np.argsort(best.metrics[:, 1], kind="stable"))
+        apart = np.abs(best.metrics[:, None] - best.metrics).max(axis=2)
+        best = best.take(np.flatnonzero(~np.tril(apart < SAME, -1).any(axis=1)))
         rungs = tuple(
             self.climber.rung(f"{index}", values)
             for index, values in enumerate(best.values)

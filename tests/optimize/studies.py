@@ -162,7 +162,7 @@ def quick_search() -> Iterator[None]:
             "POLISH_TRIALS": TRIALS,
             "SCALES": SCALES,
         },
-        tracing: {"SCALES": SCALES},
+        tracing: {"SCALES": SCALES, "ANCHORS": 2},
         relaxing: {"SCALES": SCALES, "TRIALS": 4 * TRIALS, "LANES": LANES // 2},
     }
     schedule = partial(import_module("codesign.optimize.lagrangian").Schedule, rounds=8)

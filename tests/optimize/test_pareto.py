@@ -44,6 +44,8 @@ def test_more_of_one_metric_is_less_of_the_other(front: Front):
     assert (np.diff(front.values[:, 1]) > 0).all()
     assert (np.diff(front.values[:, 0]) < 0).all()
     assert non_dominated(front.values).all()
+    apart = np.abs(np.diff(np.log(front.values), axis=0)).max(axis=1)
+    assert (apart > 1e-4).all(), "one design stands on the front twice"
 
 
 def test_every_design_is_legal_and_what_evaluate_says(front: Front):
